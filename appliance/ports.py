@@ -1,0 +1,304 @@
+"""Every seam of alto on one page.
+
+A part asks for one of these by keyword and never learns who stands behind it; `app.py` alone names the concrete
+classes. The fakes of the tests implement the same Protocols and are held to the real parts by `tests/contracts/`.
+
+Units are in the names: `_hz`, `_s`, `_ms`, `_frames` (one frame = one sample for each channel), `_dbfs`.
+Audio between the parts is mono int16 at `AudioConfig.sample_rate` in chunks of exactly 10 ms (`AUDIO_FRAME_MS`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.int16]
+"""Mono int16 PCM, shape (n,)."""
+
+Block = NDArray[np.int16]
+"""A device's block of interleaved int16 PCM, shape (frames, channels)."""
+
+AUDIO_FRAME_MS: Final = 10  # the SDK's direct path takes exactly 10 ms and refuses (or aborts on) anything else
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    def monotonic(self) -> float: ...
+
+    def time(self) -> float: ...
+
+
+# ---- sound devices -----------------------------------------------------------------------------------------------
+
+
+class Direction(StrEnum):
+    """Which way a device carries sound."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """One thing that can be pasted into alto.yaml."""
+
+    pcm: str
+    """The ALSA string to paste: stable across reboots and card order, e.g. `plughw:CARD=Device`."""
+    name: str
+    """What a person calls it: the card's long name or the PCM's description."""
+    card_id: str = ""
+    """ALSA's card id (`Device`); empty for a PCM that is not a card (`default`, one of asound.conf)."""
+    input_channels: int = 0
+    """Most channels it captures; 0: it cannot capture."""
+    output_channels: int = 0
+    """Most channels it plays; 0: it cannot play."""
+    rates_hz: tuple[int, ...] = ()
+    """Rates the hardware itself runs at; empty: not known (busy, or a plugin that takes any)."""
+    default: bool = False
+    """Whether this one is used when alto.yaml names none."""
+    busy: str = ""
+    """Who holds it, in words, when somebody else does."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """How to open one direction of one device."""
+
+    pcm: str
+    rate_hz: int
+    channels: int
+    block_frames: int
+    latency_s: float
+    """What PortAudio is asked for; what it grants is in `AudioStream.latency_s`."""
+
+
+class CaptureCallback(Protocol):
+    """Called on the audio thread with each captured block. Must copy, count and return; never raises."""
+
+    def __call__(self, block: Block, overflowed: bool) -> None: ...
+
+
+class PlaybackCallback(Protocol):
+    """Called on the audio thread; fills `out`, shape (frames, channels), completely. Never raises."""
+
+    def __call__(self, out: Block, underflowed: bool) -> None: ...
+
+
+class AudioStream(Protocol):
+    """An open, running direction of a device."""
+
+    @property
+    def pcm(self) -> str: ...
+
+    @property
+    def rate_hz(self) -> int: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def latency_s(self) -> float: ...
+
+    def close(self) -> None:
+        """Stop the callbacks and free the device; after it returns no callback runs. Idempotent. May take 0.3 s."""
+        ...
+
+
+class AudioBackend(Protocol):
+    """Real or fake sound devices. Its methods block: they are called on the `audio-device` worker only."""
+
+    def devices(self) -> list[DeviceInfo]:
+        """What is there right now, a card that was plugged in a moment ago included."""
+        ...
+
+    def open_capture(self, spec: StreamSpec, callback: CaptureCallback) -> AudioStream:
+        """Open and start. Raises DeviceMissing, DeviceBusy, FormatUnsupported."""
+        ...
+
+    def open_playback(self, spec: StreamSpec, callback: PlaybackCallback) -> AudioStream:
+        """Open and start. Raises DeviceMissing, DeviceBusy, FormatUnsupported."""
+        ...
+
+
+# ---- between audio and network ----------------------------------------------------------------------------------
+
+
+class FrameSource(Protocol):
+    """Where the network takes the microphone's 10 ms frames from."""
+
+    def take(self, out: Samples) -> bool:
+        """Copy the oldest whole frame into `out`, shape (rate/100,). False when there is none. Never blocks."""
+        ...
+
+    def set_wakeup(self, wakeup: Callable[[], None] | None) -> None:
+        """Have `wakeup` called, on the audio thread, after each write; None: no more."""
+        ...
+
+
+class VoiceSink(Protocol):
+    """Where the network puts what others say; `AudioMixer` is the real one."""
+
+    def add_audio_data(self, audio_data: Samples, stream_id: str = "default") -> None:
+        """Append. Any thread, one writer a stream. Never blocks; the oldest goes when the reader stopped."""
+        ...
+
+    def open_stream(self, stream_id: str, *, owner: str) -> None:
+        """Announce a stream whose volume follows `owner` (a participant's identity)."""
+        ...
+
+    def remove_stream(self, stream_id: str) -> None:
+        """Forget the stream's audio (with a fade), keep its owner's volume."""
+        ...
+
+
+# ---- the room ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStats:
+    """What the media path measured since the call before; None: not known (yet)."""
+
+    rtt_ms: float | None = None
+    loss_in_ratio: float | None = None
+    loss_out_ratio: float | None = None
+    jitter_buffer_ms: float | None = None
+    concealment_ratio: float | None = None
+    path: str = ""
+    """The transport in use, e.g. `udp host`, `tcp relay`; empty while unknown."""
+
+
+class RemoteVoice(Protocol):
+    """One subscribed audio track of another participant."""
+
+    @property
+    def sid(self) -> str: ...
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def is_microphone(self) -> bool: ...
+
+    def frames(self) -> AsyncIterator[Samples]:
+        """10 ms frames as they come, silence included, until `aclose()`. At most a few wait; the oldest goes."""
+        ...
+
+    async def aclose(self) -> None:
+        """End `frames()` and free the native stream. Idempotent, bounded."""
+        ...
+
+
+class RoomListener(Protocol):
+    """Who is told what happens in the room. All calls on the loop thread; they return at once and never raise."""
+
+    def on_participant_joined(self, identity: str) -> None: ...
+
+    def on_participant_left(self, identity: str) -> None: ...
+
+    def on_voice(self, voice: RemoteVoice) -> None:
+        """A track was subscribed. The listener owns `voice` from now on and closes it."""
+        ...
+
+    def on_voice_gone(self, sid: str) -> None: ...
+
+    def on_reconnecting(self) -> None: ...
+
+    def on_reconnected(self) -> None: ...
+
+    def on_closed(self, error: Exception) -> None:
+        """The session is over for good; `error` is a NetworkError that says why. Called once at most, never
+        after `disconnect()` was called."""
+        ...
+
+
+class RoomConnection(Protocol):
+    """One session with the server, from connect to disconnect; never used twice. Loop thread only."""
+
+    async def connect(self, url: str, token: str, listener: RoomListener, *, deadline_s: float) -> None:
+        """Join. Raises Unreachable, Rejected, AttemptTimedOut. The native connect is never cancelled: on deadline,
+        or when the caller is cancelled, it goes on in the background and a late success is closed."""
+        ...
+
+    async def publish_microphone(self, *, rate_hz: int) -> None:
+        """Publish the one local track (source microphone, mono). Raises NetworkError."""
+        ...
+
+    async def send(self, frame: Samples) -> None:
+        """Hand one 10 ms frame to the encoder. Raises NetworkError when the session ended."""
+        ...
+
+    async def stats(self) -> LinkStats: ...
+
+    @property
+    def participants(self) -> tuple[str, ...]:
+        """Identities of the others who are in the room now."""
+        ...
+
+    async def disconnect(self) -> None:
+        """Leave and free everything. Idempotent, bounded to about a second, never raises."""
+        ...
+
+
+class TokenSource(Protocol):
+    """Where the right to join comes from."""
+
+    async def grant(self) -> Grant:
+        """A URL and a token that are good now. Raises Rejected, Unreachable, AttemptTimedOut."""
+        ...
+
+    def invalidate(self) -> None:
+        """The last grant was refused: do not hand out a cached copy again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a room is joined with."""
+
+    url: str
+    token: str = field(repr=False)
+    expires_at: float | None = None
+    """Seconds since 1970, as the token says; None: it does not say."""
+
+
+# ---- what the supervisor runs -----------------------------------------------------------------------------------
+
+
+class Leg(StrEnum):
+    """One half of the audio path."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+
+
+class LegState(StrEnum):
+    """How a leg is doing."""
+
+    OFF = "off"
+    """Not configured (listen-only, talk-only)."""
+    OK = "ok"
+    MISSING = "missing"
+    """The device could not be opened, or was lost; tried again when it may be back."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegReport:
+    """A leg's state with the sentence that explains it."""
+
+    state: LegState
+    device: str = ""
+    error: Exception | None = None
+
+
+class Metrics(Protocol):
+    """Whoever can be asked for numbers."""
+
+    def get_metrics(self) -> Mapping[str, Mapping[str, object]]:
+        """Sections `network`, `input`, `output`, `mixer`; the fields are in `observe/EVENTS.md`."""
+        ...
