@@ -1,0 +1,79 @@
+"""`AudioConfig`: the flat numbers that the audio parts need, made from the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from appliance.errors import AltoError, Policy
+from appliance.ports import AUDIO_FRAME_MS
+
+RATES_HZ: Final = (8000, 16000, 24000, 32000, 48000)  # whole samples in 10 ms, and what the SDK encodes
+
+
+class AudioConfigInvalid(AltoError):
+    """A number that the native code would abort the process on; refused in Python first."""
+
+    policy = Policy.EXIT
+    reason = "audio_config"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioConfig:
+    """How the audio parts run. Field names are the description's; more of them have defaults.
+
+    Raises AudioConfigInvalid when made with numbers that the parts cannot run with.
+    """
+
+    sample_rate: int = 48000
+    """Hz, inside alto and towards the room."""
+    num_channels: int = 1
+    """Inside alto everything is mono; devices with more channels are mixed down and up."""
+    samples_per_channel: int = 480
+    """Frames of a device block. 480 (10 ms) instead of the description's 2400 (50 ms): see ARCHITECTURE, delay."""
+    input_device: str | None = None
+    """What `alto devices` prints, a card id or part of a name; None: the default."""
+    output_device: str | None = None
+    volume: float = 1.0
+    """Master volume of the speaker, 0.0 to 4.0."""
+    no_playback: bool = False
+    """Talk only: nothing is played."""
+    no_capture: bool = False
+    """Listen only: no microphone is opened."""
+    input_volume: float = 1.0
+    """Gain of the microphone, 0.0 to 4.0."""
+    mix: str = "average"
+    """`average` of the voices that sound, or `sum` with a limiter."""
+    playout_ms: int = 20
+    """Sound held back for each voice before it plays."""
+    input_latency_ms: float | None = None
+    """Asked of the device; None: twice the block."""
+    output_latency_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.sample_rate not in RATES_HZ:
+            raise AudioConfigInvalid(f"sample_rate {self.sample_rate} Hz", fix=f"use one of {RATES_HZ}")
+        if self.num_channels != 1:
+            raise AudioConfigInvalid(f"num_channels {self.num_channels}", fix="use 1: devices are mixed to mono")
+        if not 16 <= self.samples_per_channel <= self.sample_rate:
+            raise AudioConfigInvalid(
+                f"samples_per_channel {self.samples_per_channel}", fix=f"use 16 to {self.sample_rate}"
+            )
+        for name in ("volume", "input_volume"):
+            value = getattr(self, name)
+            if not 0.0 <= value <= 4.0:
+                raise AudioConfigInvalid(f"{name} {value}", fix="use 0.0 to 4.0")
+        if self.mix not in ("average", "sum"):
+            raise AudioConfigInvalid(f"mix {self.mix!r}", fix="use average or sum")
+        if self.playout_ms < AUDIO_FRAME_MS:
+            raise AudioConfigInvalid(f"playout_ms {self.playout_ms}", fix=f"use {AUDIO_FRAME_MS} or more")
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples of the 10 ms chunks between the parts."""
+        return self.sample_rate * AUDIO_FRAME_MS // 1000
+
+    @property
+    def block_s(self) -> float:
+        """Length of a device block."""
+        return self.samples_per_channel / self.sample_rate

@@ -1,0 +1,313 @@
+"""Every key of alto.yaml: its type, limits, default and what more or less of it does.
+
+The models are frozen, refuse unknown keys, and are the one source of `config/alto.schema.json` and
+`config/alto.reference.yaml` (tests regenerate both and compare). Descriptions are written for the person who edits
+the file: unit, what more does, what less does.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+EMBEDDED: Final = "embedded"
+"""The `livekit.url` that makes alto run a LiveKit server of its own."""
+
+MAX_VOLUME: Final = 4.0  # +12 dB: above, int16 speech only clips
+
+
+class Section(BaseModel):
+    """A mapping of alto.yaml: frozen, without room for typing errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Mix(StrEnum):
+    """How several voices become one."""
+
+    AVERAGE = "average"
+    SUM = "sum"
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    AUTO = "auto"
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogLevel(StrEnum):
+    """The least severe line that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def _url(value: str) -> str:
+    if value == EMBEDDED or re.fullmatch(r"(wss?|https?)://[^\s/@]+(/\S*)?", value):
+        return value
+    raise ValueError("a ws:// or wss:// address such as wss://intercom.example.org, or the word embedded")
+
+
+def _endpoint(value: str) -> str:
+    if re.fullmatch(r"https?://[^\s/@]+(/\S*)?", value):
+        return value
+    raise ValueError("an https:// or http:// address")
+
+
+def _name(value: str) -> str:
+    if not value.strip() or any(ord(c) < 32 or ord(c) == 127 for c in value):
+        raise ValueError("at least one visible character and no control characters")
+    return value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_name)]
+Volume = Annotated[float, Field(ge=0.0, le=MAX_VOLUME, strict=False)]
+
+
+class EmbeddedServer(Section):
+    """The LiveKit server that alto runs itself when `livekit.url` is `embedded`."""
+
+    port: int = Field(7880, ge=1, le=65535, description="TCP port of the embedded server's signalling on 127.0.0.1.")
+    rtc_tcp_port: int = Field(7881, ge=1, le=65535, description="TCP port of its media fallback on 127.0.0.1.")
+    rtc_udp_port: int = Field(7882, ge=1, le=65535, description="UDP port of its media on 127.0.0.1.")
+    binary: str | None = Field(
+        None, description="Path of livekit-server. Default: beside the alto command, then on PATH."
+    )
+
+
+class LiveKitSettings(Section):
+    """Which server, and by what right."""
+
+    url: Annotated[str, AfterValidator(_url)] = Field(
+        description="The server's address (wss://…; ws:// only inside a trusted network), or the word embedded: "
+        "alto then runs a LiveKit server itself, on this machine."
+    )
+    api_key: str | None = Field(
+        None,
+        min_length=1,
+        description="API key of the server. With it and the secret, this station makes its own tokens.",
+    )
+    api_secret: SecretStr | None = Field(
+        None, min_length=1, description="The secret that belongs to api_key. Better kept in api_secret_file."
+    )
+    api_key_file: Path | None = Field(None, description="A file that holds only the API key.")
+    api_secret_file: Path | None = Field(None, description="A file, readable by alto only, that holds the API secret.")
+    token: SecretStr | None = Field(
+        None, min_length=1, description="A ready access token (JWT). It ends one day; a token_file can be replaced."
+    )
+    token_file: Path | None = Field(
+        None, description="A file that holds a ready token; read again whenever it changes."
+    )
+    token_endpoint: Annotated[str, AfterValidator(_endpoint)] | None = Field(
+        None, description="LiveKit's standard token endpoint: asked by POST for a token and the server's address."
+    )
+    token_endpoint_headers: dict[str, SecretStr] = Field(
+        default_factory=dict, description="Headers sent to the token endpoint, e.g. Authorization. Kept secret."
+    )
+    token_ttl_s: int = Field(
+        21600,
+        ge=60,
+        le=604800,
+        description="Life of a token that this station makes, in seconds. Shorter limits what a stolen one is good "
+        "for; longer survives a clock that is wrong by more.",
+    )
+    connect_timeout_s: float = Field(
+        10.0,
+        ge=1.0,
+        le=60.0,
+        strict=False,
+        description="How long one attempt to join may take before it counts as failed. Longer helps slow links.",
+    )
+    embedded: EmbeddedServer = Field(default_factory=EmbeddedServer, description="Used with url: embedded only.")
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> LiveKitSettings:
+        for inline, file in (("api_key", "api_key_file"), ("api_secret", "api_secret_file"), ("token", "token_file")):
+            if getattr(self, inline) is not None and getattr(self, file) is not None:
+                raise ValueError(f"both {inline} and {file} are given: keep one of them")
+        return self
+
+
+class InputSettings(Section):
+    """The microphone."""
+
+    enabled: bool = Field(True, description="false makes a listen-only station.")
+    device: str | None = Field(
+        None,
+        min_length=1,
+        max_length=256,
+        description='The microphone: a string from "alto devices", a card id, or part of a name. Default: the '
+        "system's default.",
+    )
+    volume: Volume = Field(
+        1.0, description="Gain of the microphone, 0.0 to 4.0; 1.0 leaves it as it is, 2.0 is +6 dB. Too much clips."
+    )
+    latency_ms: float | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        strict=False,
+        description="Buffer asked of the sound card, in ms. Less delay when small, clicks when too small. Default: "
+        "twice the block.",
+    )
+
+
+class OutputSettings(Section):
+    """The loudspeaker."""
+
+    enabled: bool = Field(True, description="false makes a talk-only station.")
+    device: str | None = Field(
+        None,
+        min_length=1,
+        max_length=256,
+        description='The speaker: a string from "alto devices", a card id, or part of a name. Default: the system\'s '
+        "default.",
+    )
+    volume: Volume = Field(
+        1.0, description="Master volume of the speaker, 0.0 (silent) to 4.0; 1.0 leaves it as it is."
+    )
+    latency_ms: float | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        strict=False,
+        description="Buffer asked of the sound card, in ms. Less delay when small, gaps when too small. Default: "
+        "twice the block.",
+    )
+
+
+class AudioSettings(Section):
+    """Sound: devices, volumes, block size, mixing."""
+
+    input: InputSettings = Field(default_factory=InputSettings, description="The microphone.")
+    output: OutputSettings = Field(default_factory=OutputSettings, description="The loudspeaker.")
+    volumes: dict[Name, Volume] = Field(
+        default_factory=dict,
+        description="Volume of single participants by their identity, 0.0 to 4.0; who is not named plays at 1.0.",
+    )
+    mix: Mix = Field(
+        Mix.AVERAGE,
+        description="average: the voices that sound are averaged, which never clips; sum: they are added, which keeps "
+        "each as loud as alone, and a limiter catches the peaks.",
+    )
+    block_ms: Literal[5, 10, 20, 50] = Field(
+        10,
+        description="Length of a device block in ms. Shorter is less delay and more CPU; longer is safer on a slow "
+        "board.",
+    )
+    sample_rate_hz: Literal[16000, 24000, 32000, 48000] = Field(
+        48000, description="Rate of the audio inside alto. Lower saves some CPU and sounds duller."
+    )
+    playout_ms: int = Field(
+        20,
+        ge=10,
+        le=200,
+        description="Sound held back for each voice before it plays, in ms. More rides over a busy board's hiccups, "
+        "less is less delay.",
+    )
+
+
+class LogSettings(Section):
+    """What is written to standard output."""
+
+    level: LogLevel = Field(LogLevel.INFO, description="debug, info, warning or error: the least severe line written.")
+    format: LogFormat = Field(
+        LogFormat.AUTO,
+        description="json: one object a line; console: for people; auto: console on a terminal, else json.",
+    )
+
+
+class MetricsSettings(Section):
+    """The periodic figures."""
+
+    interval_s: float = Field(
+        30,
+        ge=1,
+        le=3600,
+        strict=False,
+        description="Seconds between two metrics lines. Shorter shows more and fills the journal sooner.",
+    )
+
+
+class StatusSettings(Section):
+    """Where `alto status` finds a running station."""
+
+    socket: Path | None = Field(
+        None,
+        description="Path of the Unix socket (0660) that answers alto status, record and doctor. Default: "
+        "<identity>.sock in alto's runtime directory.",
+    )
+
+
+class SupervisorSettings(Section):
+    """How stubbornly, and how politely, alto comes back."""
+
+    retry_min_s: float = Field(
+        0.5, ge=0.1, le=60, strict=False, description="Pause before the first retry, before jitter."
+    )
+    retry_max_s: float = Field(
+        5.0,
+        ge=0.5,
+        le=600,
+        strict=False,
+        description="Longest pause between two retries. Longer is kinder to a server with hundreds of stations; "
+        "shorter brings the call back sooner.",
+    )
+    blocked_retry_s: float = Field(
+        30.0,
+        ge=1,
+        le=3600,
+        strict=False,
+        description="Pause between tries while a person must act (wrong key, identity taken). The changed file is "
+        "taken up at once all the same.",
+    )
+    recovery_patience_s: float = Field(
+        25.0,
+        ge=1,
+        le=300,
+        strict=False,
+        description="How long the SDK may try to mend a broken connection before alto makes a new one.",
+    )
+    device_retry_s: float = Field(
+        1.0, ge=0.2, le=60, strict=False, description="Pause between looks for a sound device that is missing."
+    )
+    watch_file: bool = Field(
+        True, description="Apply alto.yaml when it is saved. false: only on SIGHUP (systemctl reload)."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SupervisorSettings:
+        if self.retry_max_s < self.retry_min_s:
+            raise ValueError(f"retry_max_s ({self.retry_max_s:g}) is below retry_min_s ({self.retry_min_s:g})")
+        return self
+
+
+def default_identity() -> str:
+    """The host name: two flashed cards that were given different names do not evict each other."""
+    return socket.gethostname() or "alto"
+
+
+class Settings(Section):
+    """alto.yaml as a whole."""
+
+    identity: Name = Field(
+        default_factory=default_identity,
+        description="This station's name in the room; no two stations may share one. Default: the host name.",
+    )
+    name: Name | None = Field(None, description="The name shown to people. Default: the identity.")
+    room: Name = Field("home", description="The room to join; everybody in it hears everybody.")
+    livekit: LiveKitSettings = Field(description="Which server, and by what right.")
+    audio: AudioSettings = Field(default_factory=AudioSettings, description="Sound.")
+    log: LogSettings = Field(default_factory=LogSettings, description="Log lines.")
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings, description="Periodic figures.")
+    status: StatusSettings = Field(default_factory=StatusSettings, description="The status socket.")
+    supervisor: SupervisorSettings = Field(default_factory=SupervisorSettings, description="Coming back.")
