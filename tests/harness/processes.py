@@ -1,0 +1,64 @@
+"""Programs that the tests start: they die with the test run, and only they are ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+Stream = int | IO[Any] | None
+
+
+def spawn(
+    args: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: Stream = subprocess.DEVNULL,
+    stdout: Stream = subprocess.DEVNULL,
+    stderr: Stream = subprocess.DEVNULL,
+    death_signal: str = "KILL",
+) -> subprocess.Popen[bytes]:
+    """Start a program that the kernel sends `death_signal` when the test run dies, however it dies.
+
+    The signal comes when the *thread* that called this ends: call it from the main thread.
+    """
+    words = [str(word) for word in args]
+    if setpriv := shutil.which("setpriv"):
+        words = [setpriv, "--pdeathsig", death_signal, "--", *words]
+    return subprocess.Popen(
+        words, env=dict(env) if env is not None else None, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr
+    )
+
+
+def end(process: subprocess.Popen[bytes], *patience: tuple[signal.Signals, float]) -> int:
+    """End a process by its pid: each signal in turn with the seconds it is given, SIGKILL at last. Idempotent."""
+    for number, seconds in patience:
+        if process.poll() is not None:
+            break
+        process.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+    if process.poll() is None:
+        process.kill()
+    return process.wait()
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process of that id is there and is no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state != "Z"
+
+
+def resume(pid: int) -> None:
+    """Continue a frozen process; nothing happens when it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
