@@ -111,7 +111,14 @@ class VirtualSound:
         pulseaudio = shutil.which("pulseaudio")
         assert pulseaudio, "no pulseaudio: run deploy/dev setup"
         self._write_files()
-        words = [pulseaudio, "-n", "-F", self.directory / "pulse.pa", "--daemonize=no", "--exit-idle-time=-1"]
+        words: list[str | Path] = [
+            pulseaudio,
+            "-n",
+            "-F",
+            self.directory / "pulse.pa",
+            "--daemonize=no",
+            "--exit-idle-time=-1",
+        ]
         words += ["--use-pid-file=no", "--realtime", "--high-priority", "--log-target=stderr"]
         with (self.directory / "pulse.log").open("ab") as log:
             self._daemon = spawn(words, env={**os.environ, **self._private_env()}, stdout=log, stderr=log)
