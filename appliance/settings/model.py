@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
 
 EMBEDDED: Final = "embedded"
 """The `livekit.url` that makes alto run a LiveKit server of its own."""
@@ -24,7 +25,14 @@ MAX_VOLUME: Final = 4.0  # +12 dB: above, int16 speech only clips
 class Section(BaseModel):
     """A mapping of alto.yaml: frozen, without room for typing errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+
+def conflict(key: str, found: str, allowed: str) -> PydanticCustomError:
+    """Two keys of one section that do not go together; `key` is the one to point at."""
+    return PydanticCustomError(
+        "conflict", "{key}: found {found}; allowed: {allowed}", {"key": key, "found": found, "allowed": allowed}
+    )
 
 
 class Mix(StrEnum):
@@ -51,26 +59,34 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-def _url(value: str) -> str:
-    if value == EMBEDDED or re.fullmatch(r"(wss?|https?)://[^\s/@]+(/\S*)?", value):
+class Form:
+    """A check of how a text is written: the pattern for programs, the words for people. Raises ValueError."""
+
+    def __init__(self, pattern: str, words: str) -> None:
+        self.pattern = pattern  # of the whole text, in what Python's and JavaScript's expressions have in common
+        self.words = words
+
+    def __call__(self, value: str) -> str:
+        if re.fullmatch(self.pattern, value) is None:
+            raise ValueError(self.words)
         return value
-    raise ValueError("a ws:// or wss:// address such as wss://intercom.example.org, or the word embedded")
 
 
-def _endpoint(value: str) -> str:
-    if re.fullmatch(r"https?://[^\s/@]+(/\S*)?", value):
-        return value
-    raise ValueError("an https:// or http:// address")
+_HOST: Final = r"([^\s/@?#:\[\]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 
+# No "@": a password in an address would be in every log line that names the server. No "?": the SDK adds its own.
+SERVER_URL: Final = Form(
+    r"embedded|(wss?|https?)://" + _HOST + r"(/[^\s?#]*)?",
+    "a wss:// or ws:// address such as wss://intercom.example.org, or the word embedded",
+)
+ENDPOINT_URL: Final = Form(r"https?://" + _HOST + r"(/\S*)?", "an https:// or http:// address")
+VISIBLE: Final = Form(
+    r"[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*", "at least one visible character, no control characters"
+)
 
-def _name(value: str) -> str:
-    if not value.strip() or any(ord(c) < 32 or ord(c) == 127 for c in value):
-        raise ValueError("at least one visible character and no control characters")
-    return value
-
-
-Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_name)]
+Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(VISIBLE)]
 Volume = Annotated[float, Field(ge=0.0, le=MAX_VOLUME, strict=False)]
+FilePath = Annotated[Path, Field(strict=False)]
 
 
 class EmbeddedServer(Section):
@@ -83,11 +99,17 @@ class EmbeddedServer(Section):
         None, description="Path of livekit-server. Default: beside the alto command, then on PATH."
     )
 
+    @model_validator(mode="after")
+    def _ports_differ(self) -> EmbeddedServer:
+        if self.port == self.rtc_tcp_port:
+            raise conflict("rtc_tcp_port", f"{self.rtc_tcp_port}, which is also port", "another TCP port than port")
+        return self
+
 
 class LiveKitSettings(Section):
     """Which server, and by what right."""
 
-    url: Annotated[str, AfterValidator(_url)] = Field(
+    url: Annotated[str, AfterValidator(SERVER_URL)] = Field(
         description="The server's address (wss://…; ws:// only inside a trusted network), or the word embedded: "
         "alto then runs a LiveKit server itself, on this machine."
     )
@@ -99,15 +121,17 @@ class LiveKitSettings(Section):
     api_secret: SecretStr | None = Field(
         None, min_length=1, description="The secret that belongs to api_key. Better kept in api_secret_file."
     )
-    api_key_file: Path | None = Field(None, description="A file that holds only the API key.")
-    api_secret_file: Path | None = Field(None, description="A file, readable by alto only, that holds the API secret.")
+    api_key_file: FilePath | None = Field(None, description="A file that holds only the API key.")
+    api_secret_file: FilePath | None = Field(
+        None, description="A file, readable by alto only, that holds the API secret."
+    )
     token: SecretStr | None = Field(
         None, min_length=1, description="A ready access token (JWT). It ends one day; a token_file can be replaced."
     )
-    token_file: Path | None = Field(
+    token_file: FilePath | None = Field(
         None, description="A file that holds a ready token; read again whenever it changes."
     )
-    token_endpoint: Annotated[str, AfterValidator(_endpoint)] | None = Field(
+    token_endpoint: Annotated[str, AfterValidator(ENDPOINT_URL)] | None = Field(
         None, description="LiveKit's standard token endpoint: asked by POST for a token and the server's address."
     )
     token_endpoint_headers: dict[str, SecretStr] = Field(
@@ -133,7 +157,7 @@ class LiveKitSettings(Section):
     def _one_of_each(self) -> LiveKitSettings:
         for inline, file in (("api_key", "api_key_file"), ("api_secret", "api_secret_file"), ("token", "token_file")):
             if getattr(self, inline) is not None and getattr(self, file) is not None:
-                raise ValueError(f"both {inline} and {file} are given: keep one of them")
+                raise conflict(file, f"{file} beside {inline}", "one of the two")
         return self
 
 
@@ -196,6 +220,7 @@ class AudioSettings(Section):
     )
     mix: Mix = Field(
         Mix.AVERAGE,
+        strict=False,
         description="average: the voices that sound are averaged, which never clips; sum: they are added, which keeps "
         "each as loud as alone, and a limiter catches the peaks.",
     )
@@ -219,9 +244,12 @@ class AudioSettings(Section):
 class LogSettings(Section):
     """What is written to standard output."""
 
-    level: LogLevel = Field(LogLevel.INFO, description="debug, info, warning or error: the least severe line written.")
+    level: LogLevel = Field(
+        LogLevel.INFO, strict=False, description="debug, info, warning or error: the least severe line written."
+    )
     format: LogFormat = Field(
         LogFormat.AUTO,
+        strict=False,
         description="json: one object a line; console: for people; auto: console on a terminal, else json.",
     )
 
@@ -241,7 +269,7 @@ class MetricsSettings(Section):
 class StatusSettings(Section):
     """Where `alto status` finds a running station."""
 
-    socket: Path | None = Field(
+    socket: FilePath | None = Field(
         None,
         description="Path of the Unix socket (0660) that answers alto status, record and doctor. Default: "
         "<identity>.sock in alto's runtime directory.",
@@ -287,7 +315,8 @@ class SupervisorSettings(Section):
     @model_validator(mode="after")
     def _ordered(self) -> SupervisorSettings:
         if self.retry_max_s < self.retry_min_s:
-            raise ValueError(f"retry_max_s ({self.retry_max_s:g}) is below retry_min_s ({self.retry_min_s:g})")
+            found = f"{self.retry_max_s:g}, which is below retry_min_s ({self.retry_min_s:g})"
+            raise conflict("retry_max_s", found, f"{self.retry_min_s:g} or more")
         return self
 
 
