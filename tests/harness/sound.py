@@ -184,8 +184,10 @@ class VirtualSound:
 
     def _pulse_script(self) -> Iterator[str]:
         channel_map = ",".join(f"aux{i}" for i in range(self.channels))
+        # norewinds caps the sink's sleep at 50 ms. Without it an idle null sink sleeps 2 s ahead: a stream that starts
+        # meanwhile is swallowed by one buffer, then stands still for up to 2 s (measured).
         yield (
-            f"load-module module-null-sink sink_name=cable rate={RATE_HZ} format=s16le "
+            f"load-module module-null-sink sink_name=cable rate={RATE_HZ} format=s16le norewinds=1 "
             f"channels={self.channels} channel_map={channel_map}"
         )
         for station in self._stations.values():
