@@ -1,0 +1,126 @@
+"""The periodic figures, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from appliance.observe.metrics import MetricsReporter, NoMetrics
+from appliance.observe.process import ProcessReading, cpu_ratio, read_process
+from tests.harness.vtime import LoopClock, run_jumping
+
+
+class Source:
+    """A part whose figures can be made to fail."""
+
+    def __init__(self) -> None:
+        self.failing = False
+        self.asked = 0
+
+    def get_metrics(self) -> Mapping[str, Mapping[str, object]]:
+        self.asked += 1
+        if self.failing:
+            raise RuntimeError("no figures today")
+        return {"input": {"frames": self.asked}}
+
+
+def busy_process(at: float) -> ProcessReading:
+    """Uses a quarter of a core."""
+    return ProcessReading(at=at, cpu_s=at / 4, rss_bytes=100, threads=3, fds=9)
+
+
+async def told(seconds: float, reporter: MetricsReporter, *then: Any) -> list[dict[str, Any]]:
+    """What the reporter logs in this time; `then` are (second, action)."""
+    with structlog.testing.capture_logs() as lines:
+        task = asyncio.create_task(reporter.run())
+        start = asyncio.get_running_loop().time()
+        for second, action in then:
+            asyncio.get_running_loop().call_at(start + second, action)
+        await asyncio.sleep(seconds)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    return [dict(line) for line in lines]
+
+
+def test_a_line_comes_every_interval_and_the_first_after_one() -> None:
+    async def story() -> None:
+        reporter = MetricsReporter(source=Source(), interval_s=30, clock=LoopClock(), read=busy_process)
+        lines = await told(95, reporter)
+        assert [line["event"] for line in lines] == ["metrics"] * 3
+        assert [line["input"]["frames"] for line in lines] == [1, 2, 3]
+        assert [line["process"]["uptime_s"] for line in lines] == [30.0, 60.0, 90.0]
+        assert lines[0]["process"]["cpu_ratio"] == 0.25
+
+    run_jumping(story())
+
+
+def test_the_interval_can_be_changed_while_it_runs() -> None:
+    async def story() -> None:
+        reporter = MetricsReporter(source=Source(), interval_s=3600, clock=LoopClock(), read=busy_process)
+        lines = await told(100, reporter, (50, lambda: reporter.set_interval(10)))
+        assert [line["process"]["uptime_s"] for line in lines] == [60.0, 70.0, 80.0, 90.0]
+
+    run_jumping(story())
+
+
+def test_a_part_that_cannot_be_asked_is_told_once_and_costs_only_its_own_figures() -> None:
+    async def story() -> None:
+        source = Source()
+        source.failing = True
+        reporter = MetricsReporter(source=source, interval_s=10, clock=LoopClock(), read=busy_process)
+        lines = await told(45, reporter, (25, lambda: setattr(source, "failing", False)))
+        assert [line["event"] for line in lines] == ["metrics.failed", *["metrics"] * 4]
+        assert ["input" in line for line in lines[1:]] == [False, False, True, True]
+        assert lines[0]["error"] == "RuntimeError: no figures today"
+
+    run_jumping(story())
+
+
+def test_a_loop_that_was_held_up_shows_in_the_line_after_it_and_only_there() -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        reporter = MetricsReporter(source=Source(), interval_s=10, clock=LoopClock(), read=busy_process)
+
+        def hold_up() -> None:
+            loop.now_s += 0.4  # type: ignore[attr-defined]
+
+        lines = await told(25, reporter, (5.05, hold_up))
+        assert 300 <= lines[0]["process"]["loop_lag_ms_max"] <= 400
+        assert lines[1]["process"]["loop_lag_ms_max"] < 1
+
+    run_jumping(story())
+
+
+def test_a_look_from_outside_leaves_the_next_line_alone() -> None:
+    async def story() -> None:
+        reporter = MetricsReporter(source=NoMetrics(), interval_s=10, clock=LoopClock(), read=busy_process)
+        looks: list[Any] = []
+        lines = await told(
+            11, reporter, (5, lambda: looks.append(reporter.sample())), (5.2, lambda: looks.append(reporter.sample()))
+        )
+        assert [look["process"]["cpu_ratio"] for look in looks] == [0.25, 0.25]
+        assert lines[0]["process"]["cpu_ratio"] == 0.25
+
+    run_jumping(story())
+
+
+def test_the_real_process_is_read_from_proc() -> None:
+    reading = read_process(time.monotonic())
+    assert 1_000_000 < (reading.rss_bytes or 0) < 10_000_000_000
+    assert (reading.threads or 0) >= 1
+    before = reading.fds or 0
+    with Path(os.devnull).open():
+        assert read_process(time.monotonic()).fds == before + 1
+    assert reading.cpu_s > 0
+
+
+def test_without_proc_the_figures_are_unknown() -> None:
+    reading = read_process(1.0, Path("/nonexistent"))
+    assert (reading.rss_bytes, reading.threads, reading.fds) == (None, None, None)
+    assert cpu_ratio(reading, reading) is None
