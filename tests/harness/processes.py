@@ -26,13 +26,20 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a program that the kernel sends `death_signal` when the test run dies, however it dies.
 
-    The signal comes when the *thread* that called this ends: call it from the main thread.
+    The signal comes when the *thread* that called this ends: call it from the main thread. The program gets a session
+    of its own: Ctrl-C reaches the test run alone, which then ends everything in order.
     """
     words = [str(word) for word in args]
     if setpriv := shutil.which("setpriv"):
         words = [setpriv, "--pdeathsig", death_signal, "--", *words]
     return subprocess.Popen(
-        words, env=dict(env) if env is not None else None, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr
+        words,
+        env=dict(env) if env is not None else None,
+        cwd=cwd,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,
     )
 
 

@@ -269,6 +269,7 @@ class Tape:
         self._sound: Final = sound
         self._frame_bytes: Final = 2 * sound.channels
         self._data: Final = bytearray()
+        self._forgotten = 0
         self._lock: Final = threading.Lock()
         self._process: Final = spawn(command, env=env, stdout=subprocess.PIPE)
         self._reader: Final = threading.Thread(target=self._read, name="tape", daemon=True)
@@ -287,7 +288,14 @@ class Tape:
     def frames(self) -> int:
         """How long the recording is, in samples of each channel."""
         with self._lock:
-            return len(self._data) // self._frame_bytes
+            return self._forgotten + len(self._data) // self._frame_bytes
+
+    def forget(self, before_frame: int) -> None:
+        """Free what was recorded before `before_frame`: for recordings that go on for hours."""
+        with self._lock:
+            count = max(0, min(before_frame - self._forgotten, len(self._data) // self._frame_bytes))
+            del self._data[: count * self._frame_bytes]
+            self._forgotten += count
 
     def wait(self, seconds: float, deadline_s: float | None = None) -> None:
         """Until at least `seconds` more of sound were recorded."""
@@ -296,10 +304,11 @@ class Tape:
         until(lambda: self.frames >= enough, patience_s, f"{seconds:g} s of sound on the cable")
 
     def samples(self, since_frame: int = 0) -> Pcm:
-        """The cable from `since_frame` on: int16, shape (n, channels)."""
+        """The cable from `since_frame` (or what is not forgotten) on: int16, shape (n, channels)."""
         with self._lock:
             whole = len(self._data) // self._frame_bytes
-            data = bytes(memoryview(self._data)[since_frame * self._frame_bytes : whole * self._frame_bytes])
+            start = max(0, since_frame - self._forgotten)
+            data = bytes(memoryview(self._data)[start * self._frame_bytes : whole * self._frame_bytes])
         return np.frombuffer(data, np.int16).reshape(-1, self._sound.channels)
 
     def mouth(self, name: str, since_frame: int = 0) -> Pcm:

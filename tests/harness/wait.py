@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -31,7 +31,15 @@ def until(condition: Callable[[], T], deadline_s: float, what: Story) -> T:
         time.sleep(POLL_S)
 
 
-async def until_async(condition: Callable[[], T | Awaitable[T]], deadline_s: float, what: Story) -> T:
+@overload
+async def until_async(condition: Callable[[], Awaitable[T]], deadline_s: float, what: Story) -> T: ...
+
+
+@overload
+async def until_async(condition: Callable[[], T], deadline_s: float, what: Story) -> T: ...
+
+
+async def until_async(condition: Callable[[], object], deadline_s: float, what: Story) -> object:
     """`until` on the event loop; the condition may be a coroutine function."""
     end = asyncio.get_running_loop().time() + deadline_s
     while True:
