@@ -1,0 +1,181 @@
+"""`JitterBuffer`: sound that comes when the network likes, read when the sound card likes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from appliance.audio.pacing import Pacing, best_match
+from appliance.audio.pcm import F32, GainRamp, Scratch, peak
+from appliance.audio.ring import FrameRing
+from appliance.ports import AUDIO_FRAME_MS, Samples
+
+CEILING_MS: Final = 150  # above the playout delay: a burst of so much is kept, more would be an echo of the past
+FADE_S: Final = 0.005  # shorter is a click, longer eats consonants
+QUIET: Final = 184.0  # −45 dBFS: a crossfade of two pieces that are both softer than this goes unnoticed
+
+
+class Bench:
+    """Scratch memory of one mixer's audio thread; its voices use it one after the other."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self.rate_hz: Final = rate_hz
+        self.frame: Final = rate_hz * AUDIO_FRAME_MS // 1000
+        """Longest piece that is worked on at once, in samples."""
+        self.fade: Final = round(FADE_S * rate_hz)
+        self.ramp: Final = GainRamp(self.frame)
+        self.sound: Final = np.zeros(self.frame, np.float32)
+        self.sum: Final = np.zeros(self.frame, np.float32)
+        self.pcm: Final = Scratch(np.int16, 2 * self.frame)
+        self.before: Final = Scratch(np.float32, self.fade)
+        self.among: Final = Scratch(np.float32, 2 * self.frame)
+
+
+class JitterBuffer:
+    """One stream's sound between its writer and the audio thread.
+
+    It begins to sound when `playout_ms` are there. When it runs dry the rest of the piece is faded out and it collects
+    `playout_ms` again. What stands in it for nothing is cut out where nobody hears it. Beyond `playout_ms` + 150 ms the
+    oldest go. `write` is the writer's, `read` and `restart` the audio thread's; the counters may be read by anyone.
+    """
+
+    def __init__(self, *, playout_ms: float, bench: Bench) -> None:
+        self.begun = False
+        """Whether it has sounded since it was made or restarted."""
+        self.starved = False
+        """Whether the last read wanted more than there was; never before it has begun."""
+        self.underruns = 0
+        """Times it ran dry."""
+        self.trimmed = 0
+        """Samples cut out because the delay had grown."""
+        self.stretched = 0
+        """Samples played twice because it was about to run dry."""
+        self.dropped = 0
+        """Samples lost at the ceiling."""
+        self._bench = bench
+        self._playout = round(playout_ms * bench.rate_hz / 1000)
+        self._ring = FrameRing(self._playout + CEILING_MS * bench.rate_hz // 1000)
+        self._pacing = Pacing(rate_hz=bench.rate_hz, playout_ms=playout_ms)
+        self._collecting = True
+
+    @property
+    def fill(self) -> int:
+        """Samples that wait."""
+        return self._ring.fill
+
+    @property
+    def written(self) -> int:
+        """Samples that ever came."""
+        return self._ring.written
+
+    def write(self, samples: Samples) -> None:
+        """Append, shape (n,). Never waits."""
+        self._ring.write(samples)
+
+    def restart(self) -> None:
+        """Nobody has read for a while: forget what waits and collect anew."""
+        self._ring.clear()
+        self._pacing.restart()
+        self._collecting, self.begun, self.starved = True, False, False
+
+    def read(self, out: F32, ahead: int = 0) -> bool:
+        """Fill `out`, at most a frame, with scaled sound; False, and `out` as it was, while there is none.
+
+        `ahead`: samples that are going to be asked for at once after the usual frame; the start waits for them too.
+        """
+        fresh = self._collecting
+        if fresh and self._ring.fill < max(self._playout + ahead, out.size):
+            self.starved = self.begun
+            return False
+        self._collecting, self.begun, self.starved = False, True, False
+        self._next(out)
+        if fresh:
+            self._bench.ramp.apply(out, 0.0, 1.0, self._bench.fade)
+        self._pacing.observe(self._ring.fill, out.size)
+        return True
+
+    def _next(self, out: F32) -> None:
+        over = self._ring.behind - self._ring.bound
+        if over > 0:
+            self._drop(out, over)
+        elif self._ring.fill < out.size:
+            self._run_dry(out)
+        elif not self._correct(out):
+            self._copy(out)
+
+    def _copy(self, out: F32) -> None:
+        pcm = self._bench.pcm.get(out.size)
+        if not self._ring.take(pcm):
+            pcm.fill(0)
+        np.copyto(out, pcm)
+
+    def _drop(self, out: F32, over: int) -> None:
+        self.dropped += over
+        self._pacing.restart()
+        self._jump(out, over)
+
+    def _run_dry(self, out: F32) -> None:
+        """Play what is left, then its mirror image, fading: neither the value nor the loudness jumps."""
+        got, fade = self._ring.fill, min(self._bench.fade, out.size)
+        pcm = self._bench.pcm.get(out.size)
+        pcm.fill(0)
+        self._ring.read(pcm[:got])
+        mirror = pcm[got : got + fade]
+        if self._ring.peek(mirror, -mirror.size):
+            mirror[:] = mirror[::-1].copy()
+        np.copyto(out, pcm)
+        begin = min(got, out.size - fade)
+        self._bench.ramp.apply(out[begin:], 1.0, 0.0, fade)
+        self.underruns += 1
+        self._collecting = self.starved = True
+        self._pacing.restart()
+
+    def _correct(self, out: F32) -> bool:
+        """Cut out or play again a little, if that is due and can be done unheard."""
+        jump = self._pacing.wanted()
+        if not jump or self._ring.fill - jump < out.size:
+            return False
+        if not self._is_quiet(jump, out.size):
+            jump = self._alike(jump, out.size) if self._pacing.impatient else 0
+            if not jump:
+                return False
+        self._jump(out, jump)
+        self._pacing.jumped(jump)
+        self.trimmed += max(0, jump)
+        self.stretched += max(0, -jump)
+        return True
+
+    def _jump(self, out: F32, jump: int) -> None:
+        """Go on `jump` samples further (back, if negative), crossfading from what would have come."""
+        before = self._bench.before.get(min(self._bench.fade, out.size))
+        continues = self._peek(before, 0)
+        self._ring.skip(jump)
+        self._copy(out)
+        head = out[: before.size]
+        if continues:
+            np.subtract(head, before, out=head)
+        np.multiply(head, self._bench.ramp.slope(0.0, 1.0, head.size), out=head)
+        if continues:
+            np.add(head, before, out=head)
+
+    def _is_quiet(self, jump: int, size: int) -> bool:
+        look = self._bench.before.get(min(self._bench.fade, size))
+        return all(self._peek(look, offset) and peak(look) <= QUIET for offset in (0, jump))
+
+    def _alike(self, jump: int, size: int) -> int:
+        """The jump, at most that far, whose end looks most like here; 0 when there is not enough to look at."""
+        here = self._bench.before.get(min(self._bench.fade, size))
+        smallest = self._pacing.levels.smallest
+        among = self._bench.among.get(abs(jump) - smallest + here.size)
+        nearest = smallest if jump > 0 else jump
+        if not (self._peek(here, 0) and self._peek(among, nearest)):
+            return 0
+        return nearest + best_match(here, among)
+
+    def _peek(self, out: F32, offset: int) -> bool:
+        pcm = self._bench.pcm.get(out.size)
+        if not self._ring.peek(pcm, offset):
+            return False
+        np.copyto(out, pcm)
+        return True

@@ -1,0 +1,244 @@
+"""`AudioMixer`: many voices in, one block out. Never waits for a voice, never stops for one that stalls."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from appliance.audio.jitter import Bench
+from appliance.audio.limiter import Limiter
+from appliance.audio.pcm import F32, checked_volume, store_int16, to_int16
+from appliance.audio.ring import FrameRing
+from appliance.audio.voice import Voice
+from appliance.ports import Samples
+
+ATTACK_S: Final = 0.005  # a voice that begins is made room for within this, at the start of the block that brings it
+RELEASE_S: Final = 0.3  # in which the room of one voice is given back: 6 dB in 0.3 s is not heard as pumping
+LEAVING_KEPT: Final = 16  # voices that fade out; when nobody reads (no speaker) nothing fades, so the oldest just go
+
+
+class AudioMixer:
+    """Averages the voices that sound (`mix="average"`) or adds them under a limiter (`mix="sum"`).
+
+    All that is sounding: `clip(sum(volume_i * x_i) / n * master)` in int16. A voice counts in `n` while its sound,
+    times its volume, is above −60 dBFS and 0.4 s longer; so who is silent makes nobody softer.
+
+    `mix_into` and `get_audio_data` belong to one reader, the audio thread; it takes no lock. Everything else may be
+    called from any thread; one writer at a time for each stream.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int = 48000,
+        num_channels: int = 1,
+        *,
+        volume: float = 1.0,
+        mix: str = "average",
+        playout_ms: int = 20,
+    ) -> None:
+        if num_channels != 1:
+            raise ValueError(f"num_channels {num_channels}: the mixer is mono")
+        if mix not in ("average", "sum"):
+            raise ValueError(f"mix {mix!r}: average or sum")
+        self.sample_rate: Final = sample_rate
+        self.num_channels: Final = num_channels
+        self.underruns = 0
+        """Blocks that no voice could fill although at least one had begun."""
+        self.errors = 0
+        """Blocks that became silence because of a fault in the mixer itself."""
+        self._averages = mix == "average"
+        self._playout_ms = playout_ms
+        self._bench = Bench(sample_rate)
+        self._limiter = Limiter(sample_rate, self._bench.ramp)
+        self._master = checked_volume(volume)
+        # Of the audio thread.
+        self._gain = self._master
+        self._divisor = 1.0
+        # Changed under the lock, replaced whole; the audio thread reads them without it.
+        self._changes = threading.Lock()
+        self._voices: tuple[Voice, ...] = ()
+        self._taps: tuple[FrameRing, ...] = ()
+        self._restart = False
+        # Under the lock only.
+        self._by_id: dict[str, Voice] = {}
+        self._volumes: dict[str, float] = {}
+        self._gone_trimmed = 0
+        self._gone_stretched = 0
+        self._gone_dropped = 0
+
+    # ---- those who speak (`ports.VoiceSink`)
+
+    def add_audio_data(self, audio_data: Samples, stream_id: str = "default") -> None:
+        """Append int16 (or unit float32) to a stream, shape (n,); makes the stream if there is none of that name."""
+        voice = self._by_id.get(stream_id) or self._open(stream_id, owner=None)
+        voice.write(to_int16(audio_data))
+
+    def open_stream(self, stream_id: str, *, owner: str) -> None:
+        """Announce a stream whose volume follows `owner`. A stream that is there already only changes its owner."""
+        self._open(stream_id, owner=owner)
+
+    def remove_stream(self, stream_id: str) -> None:
+        """Fade the stream out and forget it; its owner's volume is kept. Unknown: nothing happens."""
+        with self._changes:
+            voice = self._by_id.pop(stream_id, None)
+            if voice is not None:
+                voice.leaving = True
+                self._prune()
+
+    def _open(self, stream_id: str, owner: str | None) -> Voice:
+        with self._changes:
+            voice = self._by_id.get(stream_id)
+            if voice is None:
+                voice = self._make(stream_id, owner or stream_id)
+                self._by_id[stream_id] = voice
+                self._prune(voice)
+            elif owner is not None:
+                voice.owner, voice.volume = owner, self._volumes.get(owner, 1.0)
+            return voice
+
+    def _make(self, stream_id: str, owner: str) -> Voice:
+        volume = self._volumes.get(owner, 1.0)
+        return Voice(stream_id, owner=owner, volume=volume, playout_ms=self._playout_ms, bench=self._bench)
+
+    def _prune(self, *more: Voice) -> None:
+        """Replace the tuple: without those that have faded out, with `more`."""
+        leaving = [voice for voice in self._voices if voice.leaving and not voice.finished][-LEAVING_KEPT:]
+        kept = [voice for voice in self._voices if not voice.leaving or voice in leaving]
+        for gone in set(self._voices).difference(kept):
+            self._gone_trimmed += gone.buffer.trimmed
+            self._gone_stretched += gone.buffer.stretched
+            self._gone_dropped += gone.buffer.dropped
+        self._voices = (*kept, *more)
+
+    # ---- volumes
+
+    def set_stream_volume(self, owner: str, volume: float) -> None:
+        """Play all streams of `owner` at 0.0 to 4.0, now and whenever it comes back. Raises ValueError."""
+        volume = checked_volume(volume)
+        with self._changes:
+            self._volumes[owner] = volume
+            for voice in self._by_id.values():
+                if voice.owner == owner:
+                    voice.volume = volume
+
+    def get_stream_volume(self, owner: str) -> float:
+        """The volume of `owner`; 1.0 when none was set."""
+        return self._volumes.get(owner, 1.0)
+
+    @property
+    def stream_volumes(self) -> Mapping[str, float]:
+        """All volumes that were set, by owner; a copy."""
+        with self._changes:
+            return dict(self._volumes)
+
+    @property
+    def master_volume(self) -> float:
+        """Gain of the whole, 0.0 to 4.0; the setter raises ValueError. A change takes one frame, without a click."""
+        return self._master
+
+    @master_volume.setter
+    def master_volume(self, volume: float) -> None:
+        self._master = checked_volume(volume)
+
+    # ---- he who listens: the audio thread
+
+    def restart(self) -> None:
+        """Have the next block begin with what comes from now on: nobody has read for a while. Any thread."""
+        self._restart = True
+
+    def get_audio_data(self, num_samples: int) -> Samples:
+        """Mix one block. Returns int16, shape (num_samples,); silence where there is nothing. Never raises."""
+        out = np.zeros(max(0, num_samples), np.int16)
+        self.mix_into(out)
+        return out
+
+    def mix_into(self, out: Samples) -> None:
+        """`get_audio_data` into `out`, shape (n,). Allocates nothing that stays. Audio thread. Never raises."""
+        try:
+            self._mix(out)
+            for tap in self._taps:
+                tap.write(out)
+        except Exception:  # a fault here must be a number and silence, not the end of the stream
+            self.errors += 1
+            out.fill(0)
+
+    def _mix(self, out: Samples) -> None:
+        voices = self._voices
+        if self._restart:
+            self._restart = False
+            for voice in voices:
+                voice.restart()
+        ahead = max(0, out.size - self._bench.frame)
+        pieces = -(-out.size // self._bench.frame)
+        for piece in range(pieces):
+            self._mix_piece(voices, out[out.size * piece // pieces : out.size * (piece + 1) // pieces], ahead)
+        self._count_underrun(voices)
+
+    def _mix_piece(self, voices: tuple[Voice, ...], out: Samples, ahead: int) -> None:
+        total = self._bench.sum[: out.size]
+        total.fill(0)
+        sounding = 0
+        for voice in voices:
+            if not voice.finished:
+                voice.add_to(total, ahead)
+                sounding += voice.sounding
+        self._scale(total, sounding)
+        store_int16(total, out)
+
+    def _scale(self, total: F32, sounding: int) -> None:
+        """Divide by those who sound, apply the master volume, limit a sum; never by a step."""
+        divisor, gain = self._divisor, self._gain
+        eased = divisor - total.size / (RELEASE_S * self.sample_rate)
+        self._divisor = max(1.0, sounding, eased) if self._averages else 1.0
+        self._gain = self._master / self._divisor
+        over = round(ATTACK_S * self.sample_rate) if self._divisor > divisor else None
+        self._bench.ramp.apply(total, gain, self._gain, over)
+        if not self._averages:
+            self._limiter.apply(total)
+
+    def _count_underrun(self, voices: tuple[Voice, ...]) -> None:
+        begun = False
+        for voice in voices:
+            if voice.buffer.begun and not voice.leaving:
+                begun = True
+                if not voice.buffer.starved:
+                    return
+        self.underruns += begun
+
+    # ---- taps and numbers
+
+    def add_tap(self, ring: FrameRing) -> None:
+        """Have every mixed block written to `ring` too. It takes nothing from the speaker."""
+        with self._changes:
+            self._taps = (*self._taps, ring)
+
+    def remove_tap(self, ring: FrameRing) -> None:
+        """No more of that. Unknown: nothing happens."""
+        with self._changes:
+            self._taps = tuple(tap for tap in self._taps if tap is not ring)
+
+    def get_metrics(self) -> dict[str, object]:
+        """Streams, those that sound, underruns (blocks), errors (blocks), what was trimmed and stretched (ms), what
+        was dropped at the ceiling (samples), and `per_stream`. Levels are since the call before: one caller's."""
+        with self._changes:
+            self._prune()
+            voices, by_id = self._voices, dict(self._by_id)
+        buffers = [voice.buffer for voice in voices]
+        trimmed = self._gone_trimmed + sum(buffer.trimmed for buffer in buffers)
+        stretched = self._gone_stretched + sum(buffer.stretched for buffer in buffers)
+        return {
+            "streams": len(by_id),
+            "sounding": sum(voice.sounding for voice in by_id.values()),
+            "underruns": self.underruns,
+            "errors": self.errors,
+            "trimmed_ms": self._ms(trimmed),
+            "stretched_ms": self._ms(stretched),
+            "dropped": self._gone_dropped + sum(buffer.dropped for buffer in buffers),
+            "per_stream": {stream_id: voice.get_metrics() for stream_id, voice in by_id.items()},
+        }
+
+    def _ms(self, samples: int) -> float:
+        return round(1000 * samples / self.sample_rate, 1)
