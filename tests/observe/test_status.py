@@ -11,7 +11,6 @@ import stat
 import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
@@ -358,7 +357,8 @@ def test_a_station_that_died_and_one_that_is_silent_are_told_apart(tmp_path: Pat
 
 def test_something_else_at_the_socket_is_not_taken_for_a_station(tmp_path: Path) -> None:
     async def story() -> None:
-        async def other(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readline()
             writer.write(b"SSH-2.0\n")
             writer.close()
 
