@@ -24,7 +24,7 @@ from typing import Any, Final, Self
 import numpy as np
 from livekit import rtc
 
-from tests.harness.processes import end, resume, spawn
+from tests.harness.processes import end, freeze, resume, spawn
 from tests.harness.server import LiveKitServer
 from tests.harness.signals import RATE_HZ, SILENCE_DBFS, VOICES_HZ, level_dbfs, tone
 from tests.harness.wait import until, until_async
@@ -103,7 +103,7 @@ class SdkPeer:
     def freeze(self) -> None:
         """SIGSTOP: everything about it stands still, its connections stay open."""
         assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
+        freeze(self._process.pid)
 
     def thaw(self) -> None:
         """Let it go on."""

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from tests.harness.wait import until
+
 Stream = int | IO[Any] | None
 
 
@@ -58,14 +60,25 @@ def end(process: subprocess.Popen[bytes], *patience: tuple[signal.Signals, float
 
 def is_running(pid: int) -> bool:
     """Whether a process of that id is there and is no zombie."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return False
-    return state != "Z"
+    return _state(Path(f"/proc/{pid}")) not in ("", "Z")
+
+
+def freeze(pid: int) -> None:
+    """Stop a process; returns when each of its threads stands still (they may take a moment)."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = Path(f"/proc/{pid}/task")
+    until(lambda: {_state(thread) for thread in threads.iterdir()} <= {"T"}, 5.0, f"process {pid} to stand still")
 
 
 def resume(pid: int) -> None:
     """Continue a frozen process; nothing happens when it is gone."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
+
+
+def _state(proc: Path) -> str:
+    """The kernel's letter for what it does; empty when it is gone."""
+    try:
+        return (proc / "stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""

@@ -20,7 +20,7 @@ import yaml
 from livekit import api
 
 from tests.harness.ports import free_ports
-from tests.harness.processes import end, resume, spawn
+from tests.harness.processes import end, freeze, resume, spawn
 from tests.harness.wait import until
 
 BINARY_VARIABLE: Final = "ALTO_LIVEKIT_SERVER"
@@ -110,7 +110,7 @@ class LiveKitServer:
 
     def freeze(self) -> None:
         """SIGSTOP: connections stay open and nothing answers, as behind a dead cable."""
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def thaw(self) -> None:
         """Let a frozen server go on."""
