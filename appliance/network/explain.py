@@ -1,0 +1,119 @@
+"""What the SDK's and the server's words mean: pure functions from texts to errors with a cure.
+
+The SDK raises one untyped error with a text, and the text of a refusal carries the server's answer, which quotes the
+whole access token. So no text leaves here unscrubbed, and no error keeps the SDK's as its cause.
+
+The texts were collected from livekit 1.2.1 against livekit-server 1.13.5 and small HTTP servers; the contract tests
+ask for each of them again, so that an update that words them differently is noticed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from appliance.errors import AttemptTimedOut, Evicted, NetworkError, Rejected, ServerClosed, Unreachable
+
+_TOKEN: Final = re.compile(r"eyJ[\w-]+\.[\w-]+(\.[\w-]*)?|(?<=access_token=)[^&\s]+|(?<=Bearer )\S+")
+LONGEST_TEXT: Final = 200  # of somebody else's words in our log lines
+
+CHECK_URL: Final = "check livekit.url"
+CHECK_KEYS: Final = "check livekit.api_key and livekit.api_secret against the server's"
+CHECK_CLOCK: Final = "check the clocks of this device and of the server"
+
+_REFUSALS: Final = (
+    # what the text contains, what it means, what helps
+    ("signature is invalid", "the server does not accept the token's signature: the API secret is wrong", CHECK_KEYS),
+    ("invalid API key", "the server does not know the API key", CHECK_KEYS),
+    ("is expired", "the server says that the token has expired", f"get a new token, or {CHECK_CLOCK}"),
+    ("not valid yet", "the server says that the token is not valid yet", CHECK_CLOCK),
+    ("permissions denied", "the token does not allow to join this room", "make one with roomJoin for this room"),
+    ("invalid authorization", "the server does not recognise the token as one", "check livekit.token"),
+    ("invalid characters", "the token contains characters that no token has", "check livekit.token"),
+    ("unsupported scheme", "this is no address of a server", CHECK_URL),
+    ("failed to parse the url", "this is no address of a server", CHECK_URL),
+)
+
+_SILENCES: Final = ("timed out", "JoinResponse", "timeout")
+
+_OBSTACLES: Final = (
+    ("Connection refused", "nothing listens there", "start the server, or " + CHECK_URL),
+    ("failed to lookup address", "the name cannot be resolved", "check the network and DNS, and " + CHECK_URL),
+    ("InvalidContentType", "it does not speak TLS", "use ws:// instead of wss://, or the server's TLS port"),
+    ("certificate", "its TLS certificate is not trusted", "add the CA to this machine's trust store"),
+    ("unreachable", "there is no route", "check the network"),
+    ("404", "something answers, but no LiveKit server", CHECK_URL),
+    ("handshake error", "a web page answers, but no LiveKit server", f"{CHECK_URL}; is there a sign-in page?"),
+    ("WebSocket protocol error", "something answers, but no LiveKit server", CHECK_URL),
+    ("server error", "the server, or the proxy before it, has a fault", "look into its log"),
+    ("429", "the server asks to come back later", "wait"),
+)
+
+
+def redact(text: str) -> str:
+    """`text` without anything that looks like a token."""
+    return _TOKEN.sub("<token>", text)
+
+
+def scrub(text: str) -> str:
+    """`text` as one short line without anything that looks like a token."""
+    line = " ".join(redact(text).split())
+    return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + "…"
+
+
+def address(url: str) -> str:
+    """The part of a URL that may be shown: no query, no user, no password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+
+
+def connect_failure(text: str, url: str) -> NetworkError:
+    """The error that the SDK's ConnectError stands for."""
+    where, said = address(url), scrub(text).removeprefix("engine: signal failure: ")
+    for part, meaning, fix in _REFUSALS:
+        if part in text:
+            return Rejected(f"{where}: {meaning}", fix=fix, said=said)
+    if "401" in text or "403" in text:
+        return Rejected(f"{where}: the server refused the token ({said})", fix=CHECK_KEYS, said=said)
+    for part in _SILENCES:
+        if part in text:
+            return silence(url, said=said)
+    for part, meaning, fix in _OBSTACLES:
+        if part in text:
+            return Unreachable(f"{where}: {meaning}", fix=fix, said=said)
+    return Unreachable(f"{where}: {said}", fix=CHECK_URL, said=said)
+
+
+def silence(url: str, *, after_s: float | None = None, said: str = "") -> AttemptTimedOut:
+    """Something accepted the connection and the join did not come to an end."""
+    span = "" if after_s is None else f" within {after_s:g} s"
+    return AttemptTimedOut(
+        f"{address(url)}: no complete answer{span}",
+        fix="the server may hang, or a firewall may block its media ports",
+        said=said,
+    )
+
+
+def session_end(reason: str) -> NetworkError:
+    """The error for the SDK's disconnect reason (its enum's name). Two of them need a person."""
+    if reason == "DUPLICATE_IDENTITY":
+        return Evicted(
+            "another device joined under the same identity", fix="give each station its own identity", said=reason
+        )
+    if reason == "PARTICIPANT_REMOVED":
+        return Evicted("somebody removed this station from the room", fix="ask who runs the server", said=reason)
+    return ServerClosed(_ENDS.get(reason, f"the session ended ({reason})"), said=reason)
+
+
+_ENDS: Final = {
+    "SERVER_SHUTDOWN": "the server is shutting down",
+    "ROOM_DELETED": "the room was deleted",
+    "ROOM_CLOSED": "the room was closed",
+    "STATE_MISMATCH": "the server no longer knows this session",
+    "JOIN_FAILURE": "the media connection did not come up",
+    "SIGNAL_CLOSE": "the connection to the server was lost",
+    "CONNECTION_TIMEOUT": "the connection to the server timed out",
+    "MEDIA_FAILURE": "the media connection failed",
+    "UNKNOWN_REASON": "the connection was lost and did not come back",
+}

@@ -1,0 +1,363 @@
+"""The real room: the only importer of livekit.rtc. Translates its events, errors and statistics.
+
+What the SDK (livekit 1.2.1) does that shaped this file:
+
+- `connect` is never cancelled: see `natives.py`.
+- The native part aborts the process on audio of a wrong size, so sizes are checked here, in Python, first.
+- With `queue_size_ms=0` a frame goes straight to the encoder: no native thread, no standing delay, and exactly 10 ms
+  a frame or it fails. RTP timestamps count samples, so whoever sends must never leave a gap (`manager.py` feeds
+  silence).
+- The SDK reconnects by itself and publishes again by itself; when that fails it only logs and says `reconnected` all
+  the same. So we look whether there is a sender, and whether each subscribed track has its voice.
+- An `AudioStream`'s iterator does not end when its track goes away: it must be closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import numpy as np
+import structlog
+from livekit import rtc
+from livekit.rtc._proto.participant_pb2 import DisconnectReason
+
+from appliance.errors import NetworkError, Rejected, ServerClosed
+from appliance.network import explain, natives, sdk_log
+from appliance.network import stats as counters
+from appliance.network.voice import CLOSE_TIMEOUT_S, CountingQueue, SdkVoice
+from appliance.ports import AUDIO_FRAME_MS, LinkStats, RoomListener, Samples
+
+log = structlog.get_logger()
+
+RATES_HZ: Final = (8000, 16000, 24000, 32000, 48000)  # whole samples in 10 ms, and what the encoder takes
+VOICE_QUEUE_FRAMES: Final = 10  # 100 ms; the oldest goes: a stalled loop must not turn into standing delay
+SIGNAL_TIMEOUT_S: Final = 5.0  # the SDK's default for one of its four attempts: a dead first DNS server costs 5 s
+PUBLISH_TIMEOUT_S: Final = 5.0  # 0.02 s measured; the server's answer may be lost while the connection breaks
+STATS_TIMEOUT_S: Final = 1.0  # 1 ms measured
+LEAVE_TIMEOUT_S: Final = 1.0  # 0.01 s measured, also while reconnecting
+DOUBT_S: Final = 0.5  # a full reconnect begins with everybody "leaving"; `reconnecting` follows in the same breath
+SETTLE_S: Final = 1.0  # after `reconnected`, until the new sender shows in the statistics
+
+
+def pending_connects() -> int:
+    """Native connects and leaves that have not ended, those of given-up attempts included."""
+    return natives.unfinished()
+
+
+class LiveKitRoom:
+    """One session with a LiveKit server (`ports.RoomConnection`)."""
+
+    def __init__(self, *, sample_rate: int) -> None:
+        """`sample_rate` in Hz, of the frames that voices deliver. ValueError for one that the native code cannot do."""
+        self._rate_hz = _checked_rate(sample_rate)
+        self._room = rtc.Room()
+        self._listener: RoomListener | None = None
+        self._known: set[str] = set()
+        self._voices: dict[str, SdkVoice] = {}
+        self._source: rtc.AudioSource | None = None
+        self._track: rtc.LocalAudioTrack | None = None
+        self._frame_samples = 0
+        self._ended = False
+        self._reconnecting = False
+        self._mending: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
+        self._reading = counters.Reading()
+
+    # ---- joining ---------------------------------------------------------------------------------------------
+
+    async def connect(self, url: str, token: str, listener: RoomListener, *, deadline_s: float) -> None:
+        """Join; see the port. Measured on one machine: 0.05 s."""
+        sdk_log.quieten()
+        self._listener = listener
+        self._listen()
+        options = rtc.RoomOptions(connect_timeout=max(SIGNAL_TIMEOUT_S, deadline_s / 2))
+        try:
+            join = self._room.connect(url, token, options)
+            await natives.connect(join, deadline_s=deadline_s, undo=self._room.disconnect)
+        except rtc.ConnectError as err:
+            self._listener = None
+            # The SDK's text quotes the token: it must not hang on ours as the cause.
+            raise explain.connect_failure(err.message, url) from None
+        except TimeoutError:
+            self._listener = None
+            raise explain.silence(url, after_s=deadline_s) from None
+        except BaseException:
+            self._listener = None
+            raise
+        self._greet()
+
+    def _listen(self) -> None:
+        room = self._room
+        room.on("participant_connected", self._on_participant_connected)
+        room.on("participant_disconnected", self._on_participant_disconnected)
+        room.on("track_published", self._on_track_published)
+        room.on("track_subscribed", self._on_track_subscribed)
+        room.on("track_unsubscribed", self._on_track_unsubscribed)
+        room.on("track_subscription_failed", self._on_track_subscription_failed)
+        room.on("reconnecting", self._on_reconnecting)
+        room.on("reconnected", self._on_reconnected)
+        room.on("disconnected", self._on_disconnected)
+
+    def _greet(self) -> None:
+        """Tell of those who were in the room before us; the SDK has no events for them."""
+        for person in self._room.remote_participants.values():
+            self._meet(person.identity)
+            for publication in person.track_publications.values():
+                _decline_video(publication)
+
+    # ---- sending ---------------------------------------------------------------------------------------------
+
+    async def publish_microphone(self, *, rate_hz: int) -> None:
+        """Publish the one local track; see the port. Raises Rejected when the token does not allow it."""
+        self._must_be_open()
+        self._may_publish()
+        self._frame_samples = _checked_rate(rate_hz) * AUDIO_FRAME_MS // 1000
+        self._source = rtc.AudioSource(rate_hz, 1, queue_size_ms=0)
+        self._track = rtc.LocalAudioTrack.create_audio_track("microphone", self._source)
+        await self._publish()
+
+    def _may_publish(self) -> None:
+        may = self._room.local_participant.permissions
+        sources = list(may.can_publish_sources)
+        if not may.can_publish or (sources and rtc.TrackSource.SOURCE_MICROPHONE not in sources):
+            raise Rejected(
+                "the token does not allow this station to talk",
+                fix="make one with canPublish, or set audio.input.enabled: false",
+            )
+
+    async def _publish(self) -> None:
+        assert self._track is not None
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        try:
+            async with asyncio.timeout(PUBLISH_TIMEOUT_S):
+                await self._room.local_participant.publish_track(self._track, options)
+        except TimeoutError:
+            raise NetworkError(f"the microphone could not be published within {PUBLISH_TIMEOUT_S:g} s") from None
+        except rtc.participant.PublishTrackError as err:
+            raise NetworkError(f"the microphone could not be published: {explain.scrub(err.message)}") from None
+
+    async def send(self, frame: Samples) -> None:
+        """Hand one 10 ms frame to the encoder; see the port. Raises ValueError for a frame of another size."""
+        if frame.shape != (self._frame_samples,) or frame.dtype != np.int16:
+            raise ValueError(f"a frame is {self._frame_samples} int16 samples, not {frame.shape} {frame.dtype}")
+        self._must_be_open()
+        if self._source is None:
+            raise NetworkError("no microphone is published")
+        rate_hz = self._source.sample_rate
+        await self._source.capture_frame(rtc.AudioFrame(frame.tobytes(), rate_hz, 1, self._frame_samples))
+
+    def _must_be_open(self) -> None:
+        if self._ended or not self._room.isconnected():
+            raise ServerClosed("the session has ended")
+
+    # ---- looking ---------------------------------------------------------------------------------------------
+
+    @property
+    def participants(self) -> tuple[str, ...]:
+        """Identities of the others."""
+        return () if self._ended else tuple(self._room.remote_participants)
+
+    async def stats(self) -> LinkStats:
+        """What the media path did since the call before; all unknown when the session ended."""
+        reading = await self._read()
+        if reading is None:
+            return LinkStats()
+        before, self._reading = self._reading, reading
+        return counters.compare(before, reading)
+
+    async def _read(self) -> counters.Reading | None:
+        if self._ended or not self._room.isconnected():
+            return None
+        try:
+            async with asyncio.timeout(STATS_TIMEOUT_S):
+                got = await self._room.get_rtc_stats()
+        except (TimeoutError, RuntimeError):
+            return None
+        return counters.read([*got.publisher_stats, *got.subscriber_stats])
+
+    # ---- leaving ---------------------------------------------------------------------------------------------
+
+    async def disconnect(self) -> None:
+        """Leave and free everything; see the port."""
+        self._listener = None
+        self._ended = True
+        if self._leaving is None:
+            self._leaving = asyncio.get_running_loop().create_task(self._leave(), name="room-leave")
+        await asyncio.wait({self._leaving}, timeout=LEAVE_TIMEOUT_S + CLOSE_TIMEOUT_S)
+
+    async def _leave(self) -> None:
+        self._stop_mending()
+        if self._mending is not None:
+            await asyncio.wait({self._mending})
+        await asyncio.gather(*(voice.aclose() for voice in list(self._voices.values())))
+        self._voices.clear()
+        if not await natives.leave(self._room.disconnect(), deadline_s=LEAVE_TIMEOUT_S):
+            log.debug("room.leave_late")
+        if self._source is not None:
+            await self._source.aclose()
+
+    # ---- the SDK's events, on the loop thread ------------------------------------------------------------------
+
+    def _on_participant_connected(self, person: rtc.RemoteParticipant) -> None:
+        self._meet(person.identity)
+
+    def _meet(self, identity: str) -> None:
+        """Tell of a participant once, whichever event comes first."""
+        if self._listener is not None and identity not in self._known:
+            self._known.add(identity)
+            self._listener.on_participant_joined(identity)
+
+    def _on_participant_disconnected(self, person: rtc.RemoteParticipant) -> None:
+        if person.disconnect_reason is None:  # whoever really leaves has a reason
+            asyncio.get_running_loop().call_later(DOUBT_S, self._say_who_left)
+        else:
+            self._part(person.identity)
+
+    def _say_who_left(self) -> None:
+        """Tell of those who are gone. While reconnecting nobody knows."""
+        if not self._reconnecting:
+            for identity in self._known - set(self._room.remote_participants):
+                self._part(identity)
+
+    def _part(self, identity: str) -> None:
+        if self._listener is not None and identity in self._known:
+            self._known.remove(identity)
+            self._listener.on_participant_left(identity)
+
+    def _on_track_published(self, publication: rtc.RemoteTrackPublication, person: rtc.RemoteParticipant) -> None:
+        self._meet(person.identity)
+        _decline_video(publication)
+
+    def _on_track_subscribed(
+        self, track: rtc.Track, publication: rtc.RemoteTrackPublication, person: rtc.RemoteParticipant
+    ) -> None:
+        if not isinstance(track, rtc.RemoteAudioTrack):
+            _decline_video(publication)
+            return
+        self._meet(person.identity)
+        self._hear(track, publication, person.identity)
+
+    def _hear(self, track: rtc.RemoteAudioTrack, publication: rtc.RemoteTrackPublication, identity: str) -> None:
+        if self._listener is None or publication.sid in self._voices:
+            return
+        voice = self._voice(track, publication, identity)
+        self._voices[voice.sid] = voice
+        self._listener.on_voice(voice)
+
+    def _voice(self, track: rtc.RemoteAudioTrack, publication: rtc.RemoteTrackPublication, identity: str) -> SdkVoice:
+        queue = CountingQueue(VOICE_QUEUE_FRAMES)
+        stream = rtc.AudioStream(track, sample_rate=self._rate_hz, num_channels=1, frame_size_ms=AUDIO_FRAME_MS)
+        # In place before the stream's task runs for the first time. Should the SDK rename the attribute, the contract
+        # test about dropped frames notices.
+        stream._queue = queue  # type: ignore[assignment]
+        is_microphone = publication.source == rtc.TrackSource.SOURCE_MICROPHONE
+        return SdkVoice(stream, queue, sid=publication.sid, identity=identity, is_microphone=is_microphone)
+
+    def _on_track_unsubscribed(
+        self, _track: rtc.Track, publication: rtc.RemoteTrackPublication, _person: rtc.RemoteParticipant
+    ) -> None:
+        self._lose(publication.sid)
+
+    def _lose(self, sid: str) -> None:
+        if self._voices.pop(sid, None) is not None and self._listener is not None:
+            self._listener.on_voice_gone(sid)
+
+    def _on_track_subscription_failed(self, person: rtc.RemoteParticipant, sid: str, error: str) -> None:
+        log.warning("stream.refused", identity=person.identity, stream=sid, reason=explain.scrub(str(error)))
+
+    def _on_reconnecting(self) -> None:
+        self._reconnecting = True
+        self._stop_mending()
+        if self._listener is not None:
+            self._listener.on_reconnecting()
+
+    def _stop_mending(self) -> None:
+        if self._mending is not None:
+            self._mending.cancel()
+
+    def _on_reconnected(self) -> None:
+        self._stop_mending()
+        if self._listener is None:
+            return
+        self._mending = asyncio.get_running_loop().create_task(self._mend(), name="room-mend")
+
+    def _on_disconnected(self, reason: int) -> None:
+        self._ended = True
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return
+        name = DisconnectReason.Name(reason)  # type: ignore[arg-type]
+        if name == "DUPLICATE_IDENTITY" and natives.may_have_evicted_ourselves():
+            listener.on_closed(ServerClosed("an attempt of our own that came in late took this session's place"))
+        else:
+            listener.on_closed(explain.session_end(name))
+
+    # ---- after a reconnect -------------------------------------------------------------------------------------
+
+    async def _mend(self) -> None:
+        """Make the room what it was: one microphone, one voice for each subscribed track. Then say so."""
+        try:
+            self._match_voices()
+            if self._track is not None:
+                await self._match_microphone()
+        except NetworkError as err:
+            self._give_up(err)
+            return
+        self._reconnecting = False
+        self._say_who_left()
+        if self._listener is not None:
+            self._listener.on_reconnected()
+
+    def _match_voices(self) -> None:
+        subscribed = {
+            publication.sid: (publication, person.identity)
+            for person in self._room.remote_participants.values()
+            for publication in person.track_publications.values()
+            if isinstance(publication.track, rtc.RemoteAudioTrack)
+        }
+        for sid in [sid for sid in self._voices if sid not in subscribed]:
+            self._lose(sid)
+        for publication, identity in subscribed.values():
+            assert isinstance(publication.track, rtc.RemoteAudioTrack)
+            self._hear(publication.track, publication, identity)
+        for identity in list(self._room.remote_participants):
+            self._meet(identity)
+
+    async def _match_microphone(self) -> None:
+        publications = list(self._room.local_participant.track_publications.values())
+        for surplus in publications[1:]:
+            log.warning("microphone.surplus", track=surplus.sid)
+            await self._room.local_participant.unpublish_track(surplus.sid)
+        if not publications or not await self._has_sender():
+            log.warning("microphone.republished")
+            await self._publish()
+
+    async def _has_sender(self) -> bool:
+        """The SDK keeps the old publication when publishing again failed: only the peer connection knows."""
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + SETTLE_S
+        while loop.time() < end_s:
+            reading = await self._read()
+            if reading is None or counters.sends_audio(reading):
+                return True
+            await asyncio.sleep(0.05)
+        return False
+
+    def _give_up(self, error: NetworkError) -> None:
+        self._ended = True
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.on_closed(error)
+
+
+def _decline_video(publication: rtc.RemoteTrackPublication) -> None:
+    """Nobody looks here: have the server not send pictures (1 to 2 Mbit/s for each camera)."""
+    if publication.kind == rtc.TrackKind.KIND_VIDEO:
+        publication.set_subscribed(False)
+
+
+def _checked_rate(rate_hz: int) -> int:
+    if rate_hz not in RATES_HZ:
+        raise ValueError(f"{rate_hz} Hz: use one of {RATES_HZ}")
+    return rate_hz

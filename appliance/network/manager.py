@@ -1,0 +1,214 @@
+"""`LiveKitNetworkManager`: one session with the room, both ways of its audio, and what it measured."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final
+
+import structlog
+
+from appliance.errors import NetworkError
+from appliance.network.capture import CapturePump
+from appliance.network.streams import RemoteStreams
+from appliance.ports import Clock, FrameSource, Link, LinkStats, RemoteVoice, RoomConnection, VoiceSink
+
+log = structlog.get_logger()
+
+CONNECT_S: Final = 10.0  # for callers that do not say; the setting's default
+
+
+class SessionState(StrEnum):
+    """How far the session is."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    RECONNECTING = "reconnecting"
+    CLOSED = "closed"
+
+
+class LiveKitNetworkManager:
+    """Connects once, publishes, receives, and says when and why it is over (`ports.RoomListener`). Loop thread."""
+
+    def __init__(
+        self,
+        *,
+        room_factory: Callable[[], RoomConnection],
+        sink: VoiceSink,
+        frames: FrameSource | None,
+        sample_rate: int,
+        clock: Clock,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`frames` None makes a listen-only session. `on_change` is called after `state` may have changed."""
+        self.state = SessionState.IDLE
+        self.error: Exception | None = None
+        """Why the session ended; None while it runs, and after `disconnect()`."""
+        self.closed = asyncio.Event()
+        """Set when the session is over, whoever ended it."""
+        self.reconnecting_since_s: float | None = None
+        """On the clock's monotonic time, while the SDK mends the connection by itself."""
+        self.reconnects = 0
+        self.link_stats = LinkStats()
+        self._room_factory = room_factory
+        self._frames = frames
+        self._sample_rate = sample_rate
+        self._clock = clock
+        self._on_change = on_change
+        self._streams = RemoteStreams(sink=sink, clock=clock)
+        self._room: RoomConnection | None = None
+        self._pump: CapturePump | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._identities: set[str] = set()
+
+    # ---- what the orchestrator calls ---------------------------------------------------------------------------
+
+    async def connect(self, url: str, token: str, *, deadline_s: float = CONNECT_S) -> None:
+        """Join the room. Once. Raises Unreachable, Rejected, AttemptTimedOut."""
+        if self.state is not SessionState.IDLE:
+            raise RuntimeError("a session connects once: make a new one")
+        self.state = SessionState.CONNECTING
+        room = self._room_factory()
+        self._room = room
+        try:
+            await room.connect(url, token, self, deadline_s=deadline_s)
+        except BaseException:
+            self._close(None)
+            raise
+        if self.state is SessionState.CLOSED:  # it ended at the very moment of joining
+            raise self.error or NetworkError("disconnected while connecting")
+        self._enter(SessionState.CONNECTED)
+
+    async def publish(self) -> None:
+        """Publish the microphone and start to feed it; nothing in a listen-only session. Raises NetworkError."""
+        if self._frames is None:
+            return
+        room = self._live_room()
+        await room.publish_microphone(rate_hz=self._sample_rate)
+        self._pump = CapturePump(
+            frames=self._frames,
+            send=room.send,
+            sample_rate=self._sample_rate,
+            clock=self._clock,
+            on_failure=self._close,
+        )
+        self._pump.start()
+
+    async def disconnect(self) -> None:
+        """Leave and free everything. Idempotent, bounded to some two seconds, never raises."""
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._leave(), name="session-leave")
+        await asyncio.shield(self._closing)
+
+    async def _leave(self) -> None:
+        self._close(None)
+        if self._pump is not None:
+            await self._pump.close()
+        await self._streams.close()
+        if self._room is not None:
+            await self._room.disconnect()
+
+    def _live_room(self) -> RoomConnection:
+        if self._room is None or self.state is SessionState.CLOSED:
+            raise self.error or NetworkError("the session is not connected")
+        return self._room
+
+    # ---- what it is like ---------------------------------------------------------------------------------------
+
+    @property
+    def link(self) -> Link:
+        """The supervisor's view of `state`."""
+        if self.state in (SessionState.IDLE, SessionState.CONNECTING, SessionState.CLOSED):
+            return Link.CLOSED
+        return Link.RECOVERING if self.state is SessionState.RECONNECTING else Link.UP
+
+    @property
+    def reconnecting(self) -> bool:
+        """Whether the SDK mends the connection right now."""
+        return self.state is SessionState.RECONNECTING
+
+    @property
+    def participants(self) -> tuple[str, ...]:
+        """Identities of the others. Who joins without publishing shows up to 3 s late (the server batches them)."""
+        return self._room.participants if self._room is not None else ()
+
+    async def refresh_stats(self) -> None:
+        """Measure the link since the last time. Bounded to about a second, never raises."""
+        if self._room is not None and self.state is not SessionState.CLOSED:
+            self.link_stats = await self._room.stats()
+
+    def get_metrics(self) -> dict[str, object]:
+        """Counters of this session, and the link as `refresh_stats()` last saw it."""
+        link, pump = self.link_stats, self._pump
+        return {
+            "state": self.state.value,
+            "participants": len(self.participants),
+            "streams": len(self._streams.names),
+            "frames_sent": pump.frames_sent if pump else 0,
+            "silence_frames": pump.silence_frames if pump else 0,
+            "frames_received": self._streams.frames_received,
+            "frames_dropped": self._streams.frames_dropped,
+            "rtt_ms": _rounded(link.rtt_ms, 1),
+            "loss_in_ratio": _rounded(link.loss_in_ratio, 4),
+            "loss_out_ratio": _rounded(link.loss_out_ratio, 4),
+            "jitter_buffer_ms": _rounded(link.jitter_buffer_ms, 1),
+            "concealment_ratio": _rounded(link.concealment_ratio, 4),
+            "reconnects": self.reconnects,
+            "path": link.path,
+        }
+
+    # ---- what the room tells -----------------------------------------------------------------------------------
+
+    def on_participant_joined(self, identity: str) -> None:
+        """See `ports.RoomListener`."""
+        self._identities.add(identity)
+        log.info("participant.joined", identity=identity, participants=len(self._identities))
+
+    def on_participant_left(self, identity: str) -> None:
+        """See `ports.RoomListener`."""
+        self._identities.discard(identity)
+        log.info("participant.left", identity=identity, participants=len(self._identities))
+
+    def on_voice(self, voice: RemoteVoice) -> None:
+        """See `ports.RoomListener`."""
+        self._streams.open(voice)
+
+    def on_voice_gone(self, sid: str) -> None:
+        """See `ports.RoomListener`."""
+        self._streams.drop(sid)
+
+    def on_reconnecting(self) -> None:
+        """See `ports.RoomListener`."""
+        if self.state is not SessionState.RECONNECTING:
+            self.reconnecting_since_s = self._clock.monotonic()
+            self._enter(SessionState.RECONNECTING)
+
+    def on_reconnected(self) -> None:
+        """See `ports.RoomListener`."""
+        self.reconnecting_since_s = None
+        self.reconnects += 1
+        self._enter(SessionState.CONNECTED)
+
+    def on_closed(self, error: Exception) -> None:
+        """See `ports.RoomListener`."""
+        self._close(error)
+
+    def _close(self, error: Exception | None) -> None:
+        """The session is over; `error` None when we ended it."""
+        if self.state is SessionState.CLOSED:
+            return
+        self.error = error
+        self.reconnecting_since_s = None
+        self._streams.shut()
+        self.closed.set()
+        self._enter(SessionState.CLOSED)
+
+    def _enter(self, state: SessionState) -> None:
+        self.state = state
+        self._on_change()
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
