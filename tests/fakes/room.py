@@ -290,6 +290,7 @@ class FakeRoom:
         self.sent: deque[Samples] = deque(maxlen=KEPT_FRAMES)
         self.timers: list[asyncio.TimerHandle] = []
         self.is_in_room = False
+        self._known: set[str] = set()
         self._used = False
         self._left = False
         self._frame_samples = 0
@@ -383,11 +384,13 @@ class FakeRoom:
     # -- what happens to a session
 
     def tell_joined(self, identity: str) -> None:
-        if identity != self.identity and self.listener is not None:
+        if identity != self.identity and identity not in self._known and self.listener is not None:
+            self._known.add(identity)
             self.listener.on_participant_joined(identity)
 
     def tell_left(self, identity: str) -> None:
-        if identity != self.identity and self.listener is not None:
+        if identity in self._known and self.listener is not None and not self.reconnecting:
+            self._known.discard(identity)
             self.listener.on_participant_left(identity)
 
     def subscribe(self, track: FakeTrack) -> None:
@@ -412,7 +415,7 @@ class FakeRoom:
         self.timers.append(asyncio.get_running_loop().call_later(give_up_s, self.end, lost))
 
     def recover(self) -> None:
-        """A full reconnect: everything goes and comes back under new ids."""
+        """A full reconnect: every voice goes and comes back; who left meanwhile is told of now."""
         was_reconnecting, self.reconnecting, self.muffled = self.reconnecting, False, False
         self._cancel_timers()
         if not was_reconnecting:
@@ -432,8 +435,10 @@ class FakeRoom:
     def _subscribe_afresh(self) -> None:
         for sid in list(self.voices):
             self.unsubscribe(sid)
-        for identity in self.server.others(self.identity):
+        present = self.server.others(self.identity)
+        for identity in self._known - set(present):
             self.tell_left(identity)
+        for identity in present:
             self.tell_joined(identity)
         for track in self.server.tracks(but=self.identity):
             self.subscribe(track)
