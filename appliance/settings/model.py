@@ -28,11 +28,10 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
-def conflict(key: str, found: str, allowed: str) -> PydanticCustomError:
-    """Two keys of one section that do not go together; `key` is the one to point at."""
-    return PydanticCustomError(
-        "conflict", "{key}: found {found}; allowed: {allowed}", {"key": key, "found": found, "allowed": allowed}
-    )
+def conflict(key: str, other: str, *, found: str, allowed: str) -> PydanticCustomError:
+    """Two keys of one section that do not go together; `key` is the one to point at, if it is written at all."""
+    context = {"key": key, "other": other, "found": found, "allowed": allowed}
+    return PydanticCustomError("conflict", "{key}: found {found}; allowed: {allowed}", context)
 
 
 class Mix(StrEnum):
@@ -102,7 +101,7 @@ class EmbeddedServer(Section):
     @model_validator(mode="after")
     def _ports_differ(self) -> EmbeddedServer:
         if self.port == self.rtc_tcp_port:
-            raise conflict("rtc_tcp_port", f"{self.rtc_tcp_port}, which is also port", "another TCP port than port")
+            raise conflict("rtc_tcp_port", "port", found=f"{self.port}, which is also port", allowed="another TCP port")
         return self
 
 
@@ -157,7 +156,7 @@ class LiveKitSettings(Section):
     def _one_of_each(self) -> LiveKitSettings:
         for inline, file in (("api_key", "api_key_file"), ("api_secret", "api_secret_file"), ("token", "token_file")):
             if getattr(self, inline) is not None and getattr(self, file) is not None:
-                raise conflict(file, f"{file} beside {inline}", "one of the two")
+                raise conflict(file, inline, found=f"{file} beside {inline}", allowed="one of the two")
         return self
 
 
@@ -316,7 +315,7 @@ class SupervisorSettings(Section):
     def _ordered(self) -> SupervisorSettings:
         if self.retry_max_s < self.retry_min_s:
             found = f"{self.retry_max_s:g}, which is below retry_min_s ({self.retry_min_s:g})"
-            raise conflict("retry_max_s", found, f"{self.retry_min_s:g} or more")
+            raise conflict("retry_max_s", "retry_min_s", found=found, allowed=f"{self.retry_min_s:g} or more")
         return self
 
 
@@ -334,9 +333,21 @@ class Settings(Section):
     )
     name: Name | None = Field(None, description="The name shown to people. Default: the identity.")
     room: Name = Field("home", description="The room to join; everybody in it hears everybody.")
-    livekit: LiveKitSettings = Field(description="Which server, and by what right.")
-    audio: AudioSettings = Field(default_factory=AudioSettings, description="Sound.")
-    log: LogSettings = Field(default_factory=LogSettings, description="Log lines.")
-    metrics: MetricsSettings = Field(default_factory=MetricsSettings, description="Periodic figures.")
-    status: StatusSettings = Field(default_factory=StatusSettings, description="The status socket.")
-    supervisor: SupervisorSettings = Field(default_factory=SupervisorSettings, description="Coming back.")
+    livekit: LiveKitSettings = Field(
+        description="The server, and the right to join: api_key with api_secret, or a token, or a token_endpoint; with "
+        "url: embedded none is needed.",
+    )
+    audio: AudioSettings = Field(
+        default_factory=AudioSettings, description="Sound: devices, volumes, block size, mixing."
+    )
+    log: LogSettings = Field(default_factory=LogSettings, description="What is written to standard output.")
+    metrics: MetricsSettings = Field(
+        default_factory=MetricsSettings, description="The line of figures that is logged from time to time."
+    )
+    status: StatusSettings = Field(
+        default_factory=StatusSettings, description="How alto status, record and doctor reach a running station."
+    )
+    supervisor: SupervisorSettings = Field(
+        default_factory=SupervisorSettings,
+        description="How stubbornly alto comes back; the defaults suit nearly everybody.",
+    )
