@@ -9,13 +9,20 @@ Audio between the parts is mono int16 at `AudioConfig.sample_rate` in chunks of 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from appliance.settings.changes import Changes
+    from appliance.settings.model import Settings
+
+T = TypeVar("T")
 
 Samples = NDArray[np.int16]
 """Mono int16 PCM, shape (n,)."""
@@ -54,6 +61,8 @@ class DeviceInfo:
     """What a person calls it: the card's long name or the PCM's description."""
     card_id: str = ""
     """ALSA's card id (`Device`); empty for a PCM that is not a card (`default`, one of asound.conf)."""
+    card_index: int | None = None
+    """Where ALSA counts it now, for who writes `hw:1,0`; another boot may count otherwise."""
     input_channels: int = 0
     """Most channels it captures; 0: it cannot capture."""
     output_channels: int = 0
@@ -126,6 +135,14 @@ class AudioBackend(Protocol):
         ...
 
 
+class BlockingCalls(Protocol):
+    """Where blocking device calls run, one after the other; `DeviceWorker` is the real one."""
+
+    def submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        """Run `call` after those submitted before. Loop thread; cancelling the future does not stop a begun call."""
+        ...
+
+
 # ---- between audio and network ----------------------------------------------------------------------------------
 
 
@@ -184,6 +201,11 @@ class RemoteVoice(Protocol):
 
     @property
     def is_microphone(self) -> bool: ...
+
+    @property
+    def dropped_frames(self) -> int:
+        """How many frames went because nobody read them in time."""
+        ...
 
     def frames(self) -> AsyncIterator[Samples]:
         """10 ms frames as they come, silence included, until `aclose()`. At most a few wait; the oldest goes."""
@@ -296,9 +318,62 @@ class LegReport:
     error: Exception | None = None
 
 
+class Link(StrEnum):
+    """How a session's connection to the room is doing."""
+
+    UP = "up"
+    RECOVERING = "recovering"
+    """The SDK noticed a break and mends it by itself."""
+    CLOSED = "closed"
+
+
 class Metrics(Protocol):
     """Whoever can be asked for numbers."""
 
     def get_metrics(self) -> Mapping[str, Mapping[str, object]]:
         """Sections `network`, `input`, `output`, `mixer`; the fields are in `observe/EVENTS.md`."""
+        ...
+
+
+class Session(Metrics, Protocol):
+    """One stay in a room with its audio legs; `AudioClientOrchestrator` is the real one. Loop thread only."""
+
+    async def connect(self) -> None:
+        """Join, publish, open the legs. Raises AltoError after it undid what it had made. Once."""
+        ...
+
+    async def disconnect(self) -> None:
+        """Undo everything in reverse. Idempotent, bounded to about a second, never raises."""
+        ...
+
+    def tend(self) -> None:
+        """Look after the legs: notice one that fell silent, start another try for one that is missing. Returns at
+        once; what it started reports through `on_change`."""
+        ...
+
+    def apply(self, settings: Settings, changes: Changes) -> None:
+        """Take up what can change without leaving the room."""
+        ...
+
+    @property
+    def link(self) -> Link: ...
+
+    @property
+    def closed_by(self) -> Exception | None:
+        """Why `link` is CLOSED."""
+        ...
+
+    @property
+    def legs(self) -> Mapping[Leg, LegReport]: ...
+
+    @property
+    def participants(self) -> tuple[str, ...]: ...
+
+
+class SessionFactory(Protocol):
+    """Makes the next session; asks for a token, so it may fail like a connection."""
+
+    async def __call__(self, settings: Settings, on_change: Callable[[], None]) -> Session:
+        """A session that is not connected yet. `on_change` is called on the loop thread whenever `link` or `legs`
+        may have changed. Raises NetworkError."""
         ...

@@ -1,0 +1,136 @@
+"""`AudioInputHandler`: the microphone, from the device's blocks to 10 ms frames for the network."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from appliance.audio.callback import CallbackMeter
+from appliance.audio.config import AudioConfig
+from appliance.audio.convert import CaptureConverter
+from appliance.audio.opening import open_first
+from appliance.audio.pcm import F32, GainRamp, LevelMeter, Scratch, checked_volume, store_int16
+from appliance.audio.ring import FrameRing
+from appliance.ports import AudioBackend, AudioStream, Block, Clock, Direction
+
+WAITING_S: Final = 0.1  # as much as a hiccup of the event loop; what is older is better lost than late
+
+
+class AudioInputHandler:
+    """Opens the microphone; its callback mixes to mono, resamples, applies the gain, measures and hands on.
+
+    `open` and `close` block: on the device worker only. The callback is the audio thread's. The rest: any thread.
+    """
+
+    def __init__(self, *, config: AudioConfig, backend: AudioBackend, clock: Clock) -> None:
+        self.config = config
+        """Taken up by the next `open`; `sample_rate` must stay what it was."""
+        self.frames: Final = FrameRing(max(round(WAITING_S * config.sample_rate), 2 * config.samples_per_channel))
+        """Where the network takes its frames; 100 ms, the oldest go."""
+        self._backend = backend
+        self._callbacks = CallbackMeter(clock)
+        self._meter = LevelMeter(config.samples_per_channel)
+        self._volume = checked_volume(config.input_volume)
+        self._gain = self._volume
+        self._ramp = GainRamp(config.samples_per_channel)
+        self._pcm = Scratch(np.int16, config.samples_per_channel)
+        self._taps: tuple[FrameRing, ...] = ()
+        self._stream: AudioStream | None = None
+        self._converter: CaptureConverter | None = None
+
+    def open(self) -> None:
+        """Open and start; what was open is closed first. Raises AudioError. Blocks."""
+        self.close()
+        config = self.config
+        self._stream = stream = open_first(
+            backend=self._backend,
+            name=config.input_device,
+            direction=Direction.INPUT,
+            config=config,
+            callback=self._audio_callback,
+            latency_ms=config.input_latency_ms,
+        )
+        self._converter = CaptureConverter(
+            device_hz=stream.rate_hz, rate_hz=config.sample_rate, block_frames=config.samples_per_channel
+        )
+
+    def close(self) -> None:
+        """Stop and free the device; idempotent. Blocks, up to 0.3 s."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+        self._converter = None
+
+    def set_volume(self, volume: float) -> None:
+        """Gain of the microphone, 0.0 to 4.0, reached within a block without a click. Raises ValueError."""
+        self._volume = checked_volume(volume)
+
+    @property
+    def volume(self) -> float:
+        """Gain of the microphone."""
+        return self._volume
+
+    @property
+    def device(self) -> str:
+        """The ALSA name that is open, else the name that is wanted."""
+        stream = self._stream
+        return stream.pcm if stream is not None else self.config.input_device or "default"
+
+    @property
+    def last_block_at(self) -> float | None:
+        """`clock.monotonic()` of the last callback; None: there was none yet."""
+        return self._callbacks.last_block_at
+
+    def add_tap(self, ring: FrameRing) -> None:
+        """Have all that is sent written to `ring` too. Loop thread."""
+        self._taps = (*self._taps, ring)
+
+    def remove_tap(self, ring: FrameRing) -> None:
+        """No more of that. Unknown: nothing happens. Loop thread."""
+        self._taps = tuple(tap for tap in self._taps if tap is not ring)
+
+    def _audio_callback(self, block: Block, overflowed: bool) -> None:
+        self._callbacks.run(self._capture, block, overflowed)
+
+    def _capture(self, block: Block) -> None:
+        converter = self._converter
+        if converter is None:
+            return  # the first blocks may come before the rate is known; nobody waits for them yet
+        scaled = converter.convert(block)
+        pcm = self._pcm.get(scaled.size)
+        self._amplify(scaled)
+        store_int16(scaled, pcm)
+        self._meter.add(pcm)
+        for tap in self._taps:
+            tap.write(pcm)
+        self.frames.write(pcm)
+
+    def _amplify(self, scaled: F32) -> None:
+        before, self._gain = self._gain, self._volume
+        self._ramp.apply(scaled, before, self._gain)
+
+    def get_metrics(self) -> dict[str, object]:
+        """Counters since the start; levels (dBFS) and the longest callback since the call before: one caller's.
+
+        `frames`: of the device, at `rate_hz`; `overruns`: blocks before which the device lost sound; `dropped`:
+        samples that the network took too late; `clipped`: samples at a rail, after the gain.
+        """
+        stream, callbacks = self._stream, self._callbacks
+        level_dbfs, peak_dbfs = self._meter.take()
+        return {
+            "device": self.device,
+            "open": stream is not None,
+            "frames": callbacks.frames,
+            "blocks": callbacks.blocks,
+            "overruns": callbacks.xruns,
+            "dropped": self.frames.dropped,
+            "level_dbfs": round(level_dbfs, 1),
+            "peak_dbfs": round(peak_dbfs, 1),
+            "clipped": self._meter.clipped,
+            "rate_hz": stream.rate_hz if stream else 0,
+            "channels": stream.channels if stream else 0,
+            "latency_ms": round(stream.latency_s * 1000, 1) if stream else 0.0,
+            "callback_ms_max": callbacks.take_longest_ms(),
+            "errors": callbacks.errors,
+        }

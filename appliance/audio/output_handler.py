@@ -1,0 +1,103 @@
+"""`AudioOutputHandler`: the loudspeaker, which pulls what it plays from the mixer."""
+
+from __future__ import annotations
+
+from appliance.audio.callback import CallbackMeter
+from appliance.audio.config import AudioConfig
+from appliance.audio.convert import PlaybackConverter
+from appliance.audio.mixer import AudioMixer
+from appliance.audio.opening import open_first
+from appliance.audio.pcm import LevelMeter
+from appliance.ports import AudioBackend, AudioStream, Block, Clock, Direction
+
+
+class AudioOutputHandler:
+    """Opens the speaker; its callback pulls from the mixer, resamples, measures and puts it on all channels.
+
+    `open` and `close` block: on the device worker only. The callback is the audio thread's. The rest: any thread.
+    The volume is the mixer's master volume.
+    """
+
+    def __init__(self, *, config: AudioConfig, backend: AudioBackend, clock: Clock, source: AudioMixer) -> None:
+        self.config = config
+        """Taken up by the next `open`; `sample_rate` must stay what it was."""
+        self._backend = backend
+        self._source = source
+        self._callbacks = CallbackMeter(clock)
+        self._meter = LevelMeter(config.samples_per_channel)
+        self._stream: AudioStream | None = None
+        self._converter: PlaybackConverter | None = None
+
+    def open(self) -> None:
+        """Open and start; what was open is closed first. Raises AudioError. Blocks."""
+        self.close()
+        config = self.config
+        self._stream = stream = open_first(
+            backend=self._backend,
+            name=config.output_device,
+            direction=Direction.OUTPUT,
+            config=config,
+            callback=self._audio_callback,
+            latency_ms=config.output_latency_ms,
+        )
+        self._source.restart()
+        self._converter = PlaybackConverter(
+            device_hz=stream.rate_hz,
+            rate_hz=config.sample_rate,
+            block_frames=config.samples_per_channel,
+            pull=self._source.mix_into,
+        )
+
+    def close(self) -> None:
+        """Stop and free the device; idempotent. Blocks, up to 0.3 s."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+        self._converter = None
+
+    @property
+    def device(self) -> str:
+        """The ALSA name that is open, else the name that is wanted."""
+        stream = self._stream
+        return stream.pcm if stream is not None else self.config.output_device or "default"
+
+    @property
+    def last_block_at(self) -> float | None:
+        """`clock.monotonic()` of the last callback; None: there was none yet."""
+        return self._callbacks.last_block_at
+
+    def _audio_callback(self, out: Block, underflowed: bool) -> None:
+        if not self._callbacks.run(self._play, out, underflowed):
+            out.fill(0)
+
+    def _play(self, out: Block) -> None:
+        converter = self._converter
+        if converter is None:
+            out.fill(0)  # the first blocks may be asked for before the rate is known
+        else:
+            self._meter.add(converter.fill(out))
+
+    def get_metrics(self) -> dict[str, object]:
+        """Counters since the start; levels (dBFS) and the longest callback since the call before: one caller's.
+
+        `frames`: of the device, at `rate_hz`; `underruns`: blocks for which no voice that had begun had sound;
+        `xruns`: blocks before which the device itself ran out; `clipped`: samples at a rail.
+        """
+        stream, callbacks = self._stream, self._callbacks
+        level_dbfs, peak_dbfs = self._meter.take()
+        return {
+            "device": self.device,
+            "open": stream is not None,
+            "frames": callbacks.frames,
+            "blocks": callbacks.blocks,
+            "underruns": self._source.underruns,
+            "xruns": callbacks.xruns,
+            "level_dbfs": round(level_dbfs, 1),
+            "peak_dbfs": round(peak_dbfs, 1),
+            "clipped": self._meter.clipped,
+            "rate_hz": stream.rate_hz if stream else 0,
+            "channels": stream.channels if stream else 0,
+            "latency_ms": round(stream.latency_s * 1000, 1) if stream else 0.0,
+            "callback_ms_max": callbacks.take_longest_ms(),
+            "errors": callbacks.errors,
+        }

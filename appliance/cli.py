@@ -1,0 +1,254 @@
+"""The command `alto`: flags, output and exit codes. It decides nothing.
+
+What a command needs is imported when it runs: `alto check` loads neither the SDK nor PortAudio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, NoReturn
+
+from appliance import __version__
+from appliance.errors import AltoError, ConfigError
+from appliance.settings.load import Loaded, find_config, load
+
+EX_OK: Final = 0
+EX_USAGE: Final = 64  # the numbers are sysexits.h's
+EX_UNAVAILABLE: Final = 69
+EX_SOFTWARE: Final = 70
+EX_CONFIG: Final = 78
+
+OVERRIDES: Final = (
+    # flag, key of alto.yaml, type, what the help says
+    ("--room-name", "room", str, "join this room"),
+    ("--identity", "identity", str, "join under this name"),
+    ("--url", "livekit.url", str, "server address, or: embedded"),
+    ("--input-device", "audio.input.device", str, "the microphone, as alto devices prints it"),
+    ("--output-device", "audio.output.device", str, "the speaker, as alto devices prints it"),
+    ("--volume", "audio.output.volume", float, "master volume of the speaker, 0.0 to 4.0"),
+    ("--log-level", "log.level", str, "debug, info, warning or error"),
+    ("--log-format", "log.format", str, "auto, json or console"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. Never a traceback for what a user can cause."""
+    args = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = args.run
+    try:
+        return command(args)
+    except ConfigError as error:
+        _say_problems(error)
+        return EX_CONFIG
+    except AltoError as error:
+        print(f"alto: {error}", file=sys.stderr)
+        return EX_UNAVAILABLE
+    except BrokenPipeError:  # `alto devices | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EX_OK
+    except KeyboardInterrupt:
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
+        sys.exit(EX_USAGE)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="alto", description="An always-on LiveKit intercom, configured by one file: alto.yaml.")
+    parser.add_argument("--version", action="version", version=f"alto {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    for name, run, help_, add in (
+        ("run", run_station, "be the intercom: join the room and stay for ever", _add_overrides),
+        ("check", check, "validate alto.yaml and print every error", _add_check),
+        ("show", show, "print the effective configuration and where each value comes from", _add_show),
+        ("schema", schema, "print the JSON Schema of alto.yaml", _add_schema),
+        ("devices", devices, "list sound devices as they can be pasted into alto.yaml", _add_json),
+        ("status", status, "show what the running station is doing", _add_status),
+        ("record", record, "record the running station to a WAV file", _add_record),
+        ("doctor", doctor, "find out what is wrong with this box", _add_doctor),
+    ):
+        command = commands.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
+        command.set_defaults(run=run)
+        add(command)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        metavar="PATH",
+        help="default: $ALTO_CONFIG, ./alto.yaml, /boot/firmware/alto.yaml, /etc/alto/alto.yaml",
+    )
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    group = parser.add_argument_group("instead of what alto.yaml says (secrets: only by file or environment)")
+    for flag, key, kind, help_ in OVERRIDES:
+        group.add_argument(flag, dest=f"set:{key}", type=kind, metavar=key.rsplit(".")[-1].upper(), help=help_)
+    group.add_argument("--no-playback", action="store_true", help="talk only")
+    group.add_argument("--no-capture", action="store_true", help="listen only")
+    group.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="any other key, e.g. audio.block_ms=20"
+    )
+
+
+def _add_show(parser: argparse.ArgumentParser) -> None:
+    _add_json(parser)
+    _add_overrides(parser)
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    _add_json(parser)
+    parser.add_argument("file", nargs="?", type=Path, help="the file to check instead")
+
+
+def _add_schema(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--reference", action="store_true", help="the commented alto.reference.yaml instead")
+
+
+def _add_station(parser: argparse.ArgumentParser) -> None:
+    """Which running station is meant."""
+    _add_config(parser)
+    parser.add_argument("--identity", dest="set:identity", metavar="IDENTITY", help="of several stations on one machine")
+    parser.add_argument("--socket", type=Path, metavar="PATH", help="its status socket")
+
+
+def _add_status(parser: argparse.ArgumentParser) -> None:
+    _add_station(parser)
+    _add_json(parser)
+    parser.add_argument("--watch", action="store_true", help="a live view with level meters, until Ctrl-C")
+
+
+def _add_record(parser: argparse.ArgumentParser) -> None:
+    _add_station(parser)
+    parser.add_argument("file", type=Path, metavar="FILE.wav")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long (default: 10)")
+    parser.add_argument(
+        "--source",
+        choices=("mix", "microphone", "both"),
+        default="mix",
+        help="what is heard, what is said, or both as left and right (default: mix)",
+    )
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    _add_station(parser)
+    _add_json(parser)
+
+
+# ---- the commands ------------------------------------------------------------------------------------------------
+
+
+def run_station(args: argparse.Namespace) -> int:
+    """`alto run`."""
+    from appliance.app import run
+
+    return run(lambda: _load(args))
+
+
+def check(args: argparse.Namespace) -> int:
+    """`alto check`."""
+    args.config = args.file or args.config
+    try:
+        loaded = _load(args)
+    except ConfigError as error:
+        if not args.json:
+            raise
+        print(json.dumps({"valid": False, "problems": [_problem(p) for p in error.problems]}, indent=2))
+        return EX_CONFIG
+    if args.json:
+        print(json.dumps({"valid": True, "warnings": [_problem(p) for p in loaded.warnings]}, indent=2))
+        return EX_OK
+    for warning in loaded.warnings:
+        print(warning, file=sys.stderr)
+    print(f"{loaded.path}: valid")
+    return EX_OK
+
+
+def show(args: argparse.Namespace) -> int:
+    """`alto show`."""
+    from appliance.settings.show import as_json, render
+
+    loaded = _load(args)
+    print(json.dumps(as_json(loaded), indent=2) if args.json else render(loaded))
+    return EX_OK
+
+
+def schema(args: argparse.Namespace) -> int:
+    """`alto schema`."""
+    from appliance.settings import reference
+    from appliance.settings import schema as schema_
+
+    sys.stdout.write(reference.render() if args.reference else schema_.render())
+    return EX_OK
+
+
+def devices(args: argparse.Namespace) -> int:
+    """`alto devices`."""
+    from appliance.audio import devices as devices_
+    from appliance.audio.portaudio import PortAudioBackend
+
+    found = PortAudioBackend().devices()
+    print(json.dumps(devices_.as_json(found), indent=2) if args.json else devices_.render(found))
+    return EX_OK
+
+
+def status(args: argparse.Namespace) -> int:
+    """`alto status`."""
+    raise NotImplementedError
+
+
+def record(args: argparse.Namespace) -> int:
+    """`alto record`."""
+    raise NotImplementedError
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """`alto doctor`."""
+    raise NotImplementedError
+
+
+# ---- helpers -----------------------------------------------------------------------------------------------------
+
+
+def _load(args: argparse.Namespace) -> Loaded:
+    return load(find_config(args.config, os.environ), flags=_flags(args), env=os.environ)
+
+
+def _flags(args: argparse.Namespace) -> dict[str, object]:
+    flags: dict[str, object] = {
+        name.removeprefix("set:"): value
+        for name, value in vars(args).items()
+        if name.startswith("set:") and value is not None
+    }
+    if getattr(args, "no_playback", False):
+        flags["audio.output.enabled"] = False
+    if getattr(args, "no_capture", False):
+        flags["audio.input.enabled"] = False
+    return flags
+
+
+def _problem(problem: object) -> object:
+    return problem
+
+
+def _say_problems(error: ConfigError) -> None:
+    for problem in error.problems:
+        print(problem, file=sys.stderr)

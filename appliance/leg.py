@@ -1,0 +1,179 @@
+"""One leg of the audio path through its life: opened, watched, lost, tried again, back.
+
+The room does not know of it: while a leg is away the other direction and the session go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Final, Protocol
+
+import structlog
+
+from appliance.errors import AltoError, AudioError, DeviceLost
+from appliance.ports import BlockingCalls, Clock, Leg, LegReport, LegState
+
+log = structlog.get_logger()
+
+SILENT_S: Final = 0.6  # the longest block is 50 ms and PulseAudio may bunch 200 ms: three times that is no hiccup
+CLOSE_S: Final = 0.8  # stop() of a pulled card returns at once (measured); a hung driver must not hold up the exit
+
+
+class Handler(Protocol):
+    """`AudioInputHandler` or `AudioOutputHandler`. `open` and `close` block: on the device worker only."""
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def last_block_at(self) -> float | None: ...
+
+
+class AudioLeg:
+    """Loop thread only; the blocking parts run on the worker."""
+
+    def __init__(
+        self,
+        leg: Leg,
+        handler: Handler,
+        *,
+        enabled: bool,
+        worker: BlockingCalls,
+        clock: Clock,
+        retry_s: float,
+        on_change: Callable[[], None],
+    ) -> None:
+        self.leg = leg
+        self.handler = handler
+        self.retry_s = retry_s
+        self._enabled = enabled
+        self._worker = worker
+        self._clock = clock
+        self._on_change = on_change
+        self._state = LegState.MISSING if enabled else LegState.OFF
+        self._error: AltoError | None = None
+        self._opened_at = 0.0
+        self._lost_at: float | None = None
+        self._try_at = 0.0
+        self._job: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def report(self) -> LegReport:
+        """How the leg is doing now."""
+        return LegReport(self._state, self.handler.device, self._error)
+
+    async def open(self) -> None:
+        """Open now. Raises AudioError. Does nothing when the leg is off."""
+        if self._state is not LegState.MISSING or self._closed:
+            return
+        try:
+            await self._worker.submit(self.handler.open)
+        except AltoError as error:
+            self._lose(error)
+            raise
+        self._found()
+
+    async def open_or_wait(self) -> None:
+        """Open now, or let `tend` try again later."""
+        try:
+            await self.open()
+        except AudioError:
+            pass  # told and remembered by _lose
+
+    def tend(self) -> None:
+        """Notice callbacks that stopped; start the next try when it is due. Returns at once."""
+        now = self._clock.monotonic()
+        if self._busy or self._closed:
+            return
+        if self._state is LegState.OK and self._silent_for(now) > SILENT_S:
+            error = DeviceLost(
+                f"{self.leg} device {self.handler.device!r} stopped delivering",
+                fix="is it plugged in? alto takes it up again by itself",
+            )
+            self._lose(error)
+            self._start(self._close_handler())
+        elif self._state is LegState.MISSING and now >= self._try_at:
+            self._start(self.open_or_wait())
+
+    def reopen(self) -> None:
+        """The device settings changed: close what is open and open what is wanted now."""
+        if self._closed or self._state is LegState.OFF:
+            return
+        self._start(self._reopen())
+
+    async def close(self) -> None:
+        """Free the device; idempotent, bounded."""
+        self._closed = True
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.gather(self._job, return_exceptions=True)
+        await self._close_handler()
+
+    # ---- inside ----
+
+    @property
+    def _busy(self) -> bool:
+        return self._job is not None and not self._job.done()
+
+    def _start(self, job: Coroutine[object, object, None]) -> None:
+        before = self._job
+
+        async def after_the_one_before() -> None:
+            if before is not None:
+                await asyncio.gather(before, return_exceptions=True)
+            await job
+
+        self._job = asyncio.create_task(after_the_one_before(), name=f"leg-{self.leg}")
+
+    async def _reopen(self) -> None:
+        await self._close_handler()
+        if self._state is LegState.OK:
+            self._state = LegState.MISSING
+        await self.open_or_wait()
+
+    async def _close_handler(self) -> None:
+        try:
+            await asyncio.wait_for(self._worker.submit(self.handler.close), CLOSE_S)
+        except TimeoutError:
+            log.warning("audio.close_stuck", leg=self.leg, device=self.handler.device)
+
+    def _silent_for(self, now: float) -> float:
+        return now - max(self.handler.last_block_at or 0.0, self._opened_at)
+
+    def _found(self) -> None:
+        now = self._clock.monotonic()
+        outage_s = None if self._lost_at is None else round(now - self._lost_at, 3)
+        again = self._lost_at is not None
+        self._state, self._error, self._opened_at, self._lost_at = LegState.OK, None, now, None
+        if again:
+            log.info("audio.recovered", leg=self.leg, device=self.handler.device, outage_s=outage_s)
+        else:
+            log.info("audio.opened", leg=self.leg, device=self.handler.device)
+        self._on_change()
+
+    def _lose(self, error: AltoError) -> None:
+        """Once an outage at warning; what follows until it is back is the same outage, told again only if the cause
+        changed."""
+        now = self._clock.monotonic()
+        news = self._error is None or self._error.reason != error.reason
+        if self._lost_at is None:
+            self._lost_at = now
+            log.warning(
+                "audio.lost",
+                leg=self.leg,
+                device=self.handler.device,
+                reason=error.reason,
+                detail=error.message,
+                fix=error.fix,
+            )
+        elif news:
+            log.info("audio.still_lost", leg=self.leg, reason=error.reason, detail=error.message, fix=error.fix)
+        self._state, self._error = LegState.MISSING, error
+        self._try_at = now + self.retry_s
+        self._on_change()

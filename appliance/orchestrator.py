@@ -1,0 +1,213 @@
+"""`AudioClientOrchestrator`: one stay in one room, from connect to disconnect."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Final, Self
+
+from appliance.audio.config import AudioConfig
+from appliance.audio.input_handler import AudioInputHandler
+from appliance.audio.mixer import AudioMixer
+from appliance.audio.output_handler import AudioOutputHandler
+from appliance.audio.worker import DeviceWorker
+from appliance.clock import SystemClock
+from appliance.leg import AudioLeg
+from appliance.network.manager import LiveKitNetworkManager
+from appliance.ports import AudioBackend, BlockingCalls, Clock, Leg, LegReport, Link, RoomConnection
+from appliance.settings.changes import Changes
+from appliance.settings.model import Settings
+
+CONNECT_S: Final = 10.0  # the setting's default; long enough for a slow link, short enough that a retry comes soon
+
+
+def audio_config(settings: Settings) -> AudioConfig:
+    """The flat numbers of `AudioConfig` out of alto.yaml."""
+    audio = settings.audio
+    return AudioConfig(
+        sample_rate=audio.sample_rate_hz,
+        samples_per_channel=audio.sample_rate_hz * audio.block_ms // 1000,
+        input_device=audio.input.device,
+        output_device=audio.output.device,
+        volume=audio.output.volume,
+        input_volume=audio.input.volume,
+        no_capture=not audio.input.enabled,
+        no_playback=not audio.output.enabled,
+        mix=audio.mix.value,
+        playout_ms=audio.playout_ms,
+        input_latency_ms=audio.input.latency_ms,
+        output_latency_ms=audio.output.latency_ms,
+    )
+
+
+class AudioClientOrchestrator:
+    """Brings up mixer, room, track, microphone and speaker in that order; takes them down in reverse.
+
+    `AudioClientOrchestrator(url, token, config)` is a whole client, as in the description; what the appliance hands
+    in by keyword are the ports. With `tolerant` a sound device that fails does not fail `connect()`: the leg is
+    reported MISSING and `tend()` tries it again. Loop thread only.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        config: AudioConfig,
+        *,
+        backend: AudioBackend | None = None,
+        new_room: Callable[[], RoomConnection] | None = None,
+        worker: BlockingCalls | None = None,
+        clock: Clock | None = None,
+        volumes: Mapping[str, float] | None = None,
+        tolerant: bool = False,
+        connect_s: float = CONNECT_S,
+        device_retry_s: float = 1.0,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.config = config
+        self._url = url
+        self._token = token
+        self._tolerant = tolerant
+        self._connect_s = connect_s
+        clock = clock or SystemClock()
+        backend = backend or _real_backend()
+        worker = worker or DeviceWorker()
+        self.mixer = AudioMixer(
+            config.sample_rate,
+            config.num_channels,
+            volume=config.volume,
+            mix=config.mix,
+            playout_ms=config.playout_ms,
+        )
+        for identity, volume in (volumes or {}).items():
+            self.mixer.set_stream_volume(identity, volume)
+        self.input = AudioInputHandler(config=config, backend=backend, clock=clock)
+        self.output = AudioOutputHandler(config=config, backend=backend, clock=clock, source=self.mixer)
+        self.network = LiveKitNetworkManager(
+            room_factory=new_room or _real_room(config.sample_rate),
+            sink=self.mixer,
+            frames=None if config.no_capture else self.input.frames,
+            sample_rate=config.sample_rate,
+            clock=clock,
+            on_change=on_change,
+        )
+        enabled = {Leg.INPUT: not config.no_capture, Leg.OUTPUT: not config.no_playback}
+        handlers = {Leg.INPUT: self.input, Leg.OUTPUT: self.output}
+        self._legs = {
+            leg: AudioLeg(
+                leg,
+                handlers[leg],
+                enabled=enabled[leg],
+                worker=worker,
+                clock=clock,
+                retry_s=device_retry_s,
+                on_change=on_change,
+            )
+            for leg in Leg
+        }
+        self._made: contextlib.AsyncExitStack | None = None
+
+    async def connect(self) -> None:
+        """Join, publish, open the legs. Raises AltoError after everything made so far was undone, in reverse."""
+        if self._made is not None:
+            raise RuntimeError("connect() was called twice")
+        async with contextlib.AsyncExitStack() as made:
+            made.push_async_callback(self.network.disconnect)
+            await self.network.connect(self._url, self._token, deadline_s=self._connect_s)
+            await self.network.publish()
+            for leg in self._legs.values():
+                made.push_async_callback(leg.close)
+                await (leg.open_or_wait() if self._tolerant else leg.open())
+            self._made = made.pop_all()
+
+    async def disconnect(self) -> None:
+        """Take everything down in reverse. Idempotent, bounded, never raises."""
+        made, self._made = self._made, None
+        if made is not None:
+            await made.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.disconnect()
+
+    # ---- while the call runs ----
+
+    def set_stream_volume(self, identity: str, volume: float) -> None:
+        """How loud one participant plays, 0.0 to 4.0; kept when it leaves and comes back. Raises ValueError."""
+        self.mixer.set_stream_volume(identity, volume)
+
+    def tend(self) -> None:
+        """See `ports.Session.tend`."""
+        for leg in self._legs.values():
+            leg.tend()
+
+    def apply(self, settings: Settings, changes: Changes) -> None:
+        """See `ports.Session.apply`."""
+        self.config = audio_config(settings)
+        self.mixer.master_volume = self.config.volume
+        self.input.set_volume(self.config.input_volume)
+        for identity in set(self.mixer.stream_volumes) - set(settings.audio.volumes):
+            self.mixer.set_stream_volume(identity, 1.0)
+        for identity, volume in settings.audio.volumes.items():
+            self.mixer.set_stream_volume(identity, volume)
+        for leg, handler, changed in (
+            (Leg.INPUT, self.input, changes.input_device),
+            (Leg.OUTPUT, self.output, changes.output_device),
+        ):
+            handler.config = self.config
+            self._legs[leg].retry_s = settings.supervisor.device_retry_s
+            if changed:
+                self._legs[leg].reopen()
+
+    @property
+    def link(self) -> Link:
+        """How the connection to the room is doing."""
+        return self.network.link
+
+    @property
+    def closed_by(self) -> Exception | None:
+        """Why `link` is CLOSED."""
+        return self.network.error
+
+    @property
+    def legs(self) -> Mapping[Leg, LegReport]:
+        """How microphone and speaker are doing."""
+        return {leg: one.report for leg, one in self._legs.items()}
+
+    @property
+    def participants(self) -> tuple[str, ...]:
+        """Identities of the others who are in the room now."""
+        return self.network.participants
+
+    def get_metrics(self) -> Mapping[str, Mapping[str, object]]:
+        """Sections `network`, `input`, `output`, `mixer`; fields, units and good values: `observe/EVENTS.md`."""
+        return {
+            "network": self.network.get_metrics(),
+            "input": self.input.get_metrics(),
+            "output": self.output.get_metrics(),
+            "mixer": self.mixer.get_metrics(),
+        }
+
+
+# The real parts, for callers that hand in none: imported only then, so that a test on fakes loads neither PortAudio
+# nor the SDK.
+
+
+def _real_backend() -> AudioBackend:
+    from appliance.audio.portaudio import PortAudioBackend
+
+    return PortAudioBackend()
+
+
+def _real_room(sample_rate: int) -> Callable[[], RoomConnection]:
+    from appliance.network.livekit_room import LiveKitRoom
+
+    return lambda: LiveKitRoom(sample_rate=sample_rate)
+
+

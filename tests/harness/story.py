@@ -1,0 +1,143 @@
+"""A whole station in virtual time: the real supervisor, orchestrator, legs, mixer and handlers on fake room and cards.
+
+`Story` is what tests and simulations tell: it holds the pieces, lets time pass, and remembers every log line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import structlog
+
+from appliance.orchestrator import AudioClientOrchestrator, audio_config
+from appliance.ports import Session
+from appliance.settings.changes import changes
+from appliance.settings.model import Settings
+from appliance.supervisor import State, Supervisor
+from tests.fakes.backend import FakeBackend, usb_card
+from tests.fakes.room import FakeServer
+from tests.fakes.worker import InlineWorker
+from tests.harness.vtime import LoopClock
+
+TICK_S = 0.01
+
+
+def make_settings(**more: Any) -> Settings:
+    """A station named kitchen on the fake server."""
+    return Settings.model_validate({"identity": "kitchen", "livekit": {"url": "ws://fake.invalid:7880"}, **more})
+
+
+class Story:
+    """One station's life. Use `async with Story() as story:` inside `run_jumping`."""
+
+    def __init__(
+        self, settings: Settings | None = None, *, seed: int = 1, cards: tuple[str, ...] = ("Device",)
+    ) -> None:
+        self.settings = settings or make_settings()
+        self.server = FakeServer()
+        self.backend = FakeBackend([usb_card(card) for card in cards])
+        self.clock = LoopClock()
+        self.states: list[State] = []
+        self.beats = 0
+        self.lines: list[dict[str, Any]] = []
+        self.supervisor = Supervisor(
+            settings=self.settings,
+            new_session=self._new_session,
+            clock=self.clock,
+            rng=random.Random(seed),
+            beat=self._beat,
+            on_state=lambda state, _why: self.states.append(state),
+        )
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Story:
+        self.lines = self._stack.enter_context(structlog.testing.capture_logs())
+        await self._stack.enter_async_context(self._ticking())
+        await self._stack.enter_async_context(self._supervised())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
+
+    async def until(self, condition: Callable[[], object], within_s: float, what: str) -> None:
+        """Let virtual time pass until `condition` holds."""
+        end_s = self.clock.monotonic() + within_s
+        while not condition():
+            assert self.clock.monotonic() < end_s, f"{what}: not within {within_s:g} s; {self.told()}"
+            await asyncio.sleep(TICK_S)
+
+    async def until_state(self, state: State, within_s: float) -> None:
+        await self.until(lambda: self.supervisor.state is state, within_s, f"waited for {state}")
+
+    async def passes(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        await asyncio.sleep(seconds)
+
+    def apply(self, **more: Any) -> None:
+        """As if alto.yaml had been saved with these sections."""
+        fresh = make_settings(**more)
+        what = changes(self.supervisor.settings, fresh)
+        self.supervisor.apply(fresh, what)
+
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["event"] in names]
+
+    def told(self) -> str:
+        """The log as a readable story."""
+        return "\n".join(
+            f"{line['log_level']:7} {line['event']} "
+            + " ".join(f"{k}={v}" for k, v in line.items() if k not in ("event", "log_level"))
+            for line in self.lines
+        )
+
+    # ---- inside
+
+    def _beat(self) -> None:
+        self.beats += 1
+
+    async def _new_session(self, settings: Settings, on_change: Callable[[], None]) -> Session:
+        return AudioClientOrchestrator(
+            settings.livekit.url,
+            self.server.token(settings.identity),
+            audio_config(settings),
+            backend=self.backend,
+            new_room=self.server.new_room,
+            worker=InlineWorker(),
+            clock=self.clock,
+            volumes=settings.audio.volumes,
+            tolerant=True,
+            connect_s=settings.livekit.connect_timeout_s,
+            device_retry_s=settings.supervisor.device_retry_s,
+            on_change=on_change,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _ticking(self) -> AsyncIterator[None]:
+        """The sound cards' clock."""
+
+        async def tick() -> None:
+            while True:
+                await asyncio.sleep(TICK_S)
+                self.backend.advance(TICK_S)
+
+        task = asyncio.create_task(tick(), name="cards")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    @contextlib.asynccontextmanager
+    async def _supervised(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.supervisor.run(), name="supervisor")
+        try:
+            yield
+        finally:
+            self.supervisor.stop()
+            await asyncio.wait_for(task, 5.0)
+            assert not self.server.sessions(), "a session was left in the room"
+            assert not self.backend.streams, "a sound device was left open"

@@ -1,0 +1,304 @@
+"""The supervisor with the real orchestrator, legs, mixer and handlers, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+
+from appliance.supervisor import NEXT, State
+from tests.fakes.backend import usb_card
+from tests.fakes.room import Answer
+from tests.harness.story import Story, make_settings
+from tests.harness.vtime import run_jumping
+
+
+def test_a_station_joins_and_leaves() -> None:
+    async def told() -> Story:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+        return story
+
+    story = run_jumping(told())
+    assert story.states == [State.CONNECTING, State.ONLINE, State.STOPPING, State.STOPPED]
+    assert [line["event"] for line in story.events("room.connected", "room.disconnected")] == [
+        "room.connected",
+        "room.disconnected",
+    ]
+
+
+def test_a_server_that_comes_an_hour_late_is_joined_and_the_wait_is_told_once() -> None:
+    async def told() -> Story:
+        async with Story() as story:
+            story.server.default_answer = Answer.REFUSE
+            await story.until_state(State.WAITING, 1.0)
+            await story.passes(3600)
+            story.server.default_answer = Answer.ACCEPT
+            await story.until_state(State.ONLINE, 6.0)
+        return story
+
+    story = run_jumping(told())
+    warnings = [line for line in story.lines if line["log_level"] == "warning"]
+    assert [line["event"] for line in warnings if line["event"].startswith("room.retry")] == ["room.retry"]
+    assert story.server.attempts < 3600 / 2.5 + 10, "retried more often than the backoff allows"
+
+
+def test_a_killed_server_that_returns_is_one_down_line_and_one_up_line_with_its_length() -> None:
+    async def told() -> Story:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            await story.passes(30)
+            story.server.kill()
+            await story.until_state(State.RECOVERING, 1.0)
+            await story.passes(300)
+            assert story.supervisor.state in (State.WAITING, State.CONNECTING)
+            story.server.start()
+            await story.until_state(State.ONLINE, 8.0)
+            down, up = story.events("room.connected", "room.disconnected")[1:3]
+            assert (down["event"], up["event"]) == ("room.disconnected", "room.connected")
+            assert 300 <= up["outage_s"] <= 308
+            assert len(story.events("room.connected", "room.disconnected")) == 3
+        return story
+
+    run_jumping(told())
+
+
+def test_a_break_that_the_sdk_mends_needs_no_new_session() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            story.server.kill()
+            await story.until_state(State.RECOVERING, 1.0)
+            await story.passes(3)
+            story.server.start()
+            await story.until_state(State.ONLINE, 1.0)
+            assert story.server.joins == 1
+            assert story.events("room.connected")[-1]["resumed"] is True
+
+    run_jumping(told())
+
+
+def test_recovery_is_given_up_after_the_configured_patience() -> None:
+    async def told() -> None:
+        async with Story(make_settings(supervisor={"recovery_patience_s": 5})) as story:
+            await story.until_state(State.ONLINE, 1.0)
+            story.server.freeze()
+            await story.until_state(State.RECOVERING, 20.0)
+            await story.until_state(State.WAITING, 6.0)
+            assert story.supervisor.reason == "stalled"
+
+    run_jumping(told())
+
+
+def test_a_wrong_key_is_blocked_told_and_still_tried() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            story.server.default_answer = Answer.REJECT
+            await story.until_state(State.BLOCKED, 1.0)
+            assert story.supervisor.reason == "rejected"
+            assert "api_secret" in story.supervisor.detail
+            story.server.default_answer = Answer.ACCEPT
+            await story.until_state(State.ONLINE, 31.0)
+
+    run_jumping(told())
+
+
+def test_a_replaced_token_ends_the_pause_at_once() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            story.server.default_answer = Answer.REJECT
+            await story.until_state(State.BLOCKED, 1.0)
+            story.server.default_answer = Answer.ACCEPT
+            story.supervisor.retry_now()
+            await story.until_state(State.ONLINE, 0.5)
+
+    run_jumping(told())
+
+
+def test_two_devices_with_one_identity_do_not_fight() -> None:
+    """Not more than one takeover a minute, growing."""
+
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            moments = []
+            for _ in range(6):
+                story.server.evict("kitchen")
+                await story.until_state(State.BLOCKED, 1.0)
+                assert story.supervisor.reason == "evicted"
+                gone_s = story.clock.monotonic()
+                await story.until_state(State.ONLINE, 1000.0)
+                moments.append(story.clock.monotonic() - gone_s)
+                await story.passes(20)  # stable long enough for ordinary failures, not for this one
+            assert min(moments) >= 60
+            assert moments[-1] > 2 * moments[0]
+
+    run_jumping(told())
+
+
+def test_a_missing_card_degrades_and_a_plugged_one_heals_without_leaving_the_room() -> None:
+    async def told() -> None:
+        async with Story(cards=()) as story:
+            await story.until_state(State.DEGRADED, 1.0)
+            assert story.supervisor.reason == "input_device_missing"
+            await story.passes(100)
+            story.backend.plug(usb_card("Device"))
+            await story.until_state(State.ONLINE, 2.0)
+            assert story.server.joins == 1
+            assert len(story.events("audio.lost")) == 2
+            assert [line["outage_s"] > 100 for line in story.events("audio.recovered")] == [True, True]
+
+    run_jumping(told())
+
+
+def test_a_card_pulled_mid_call_is_noticed_within_a_second_and_comes_back_by_itself() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            story.backend.unplug("Device")
+            await story.until_state(State.DEGRADED, 1.0)
+            await story.passes(60)
+            story.backend.plug(usb_card("Device"), index=4)
+            await story.until_state(State.ONLINE, 2.0)
+            assert story.server.joins == 1
+
+    run_jumping(told())
+
+
+def test_silence_is_sent_while_the_microphone_is_away() -> None:
+    """A gap in sending makes every listener's jitter buffer swell by the gap."""
+
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            await story.passes(1)
+            story.backend.unplug("Device")
+            await story.passes(10)
+            sent = story.server.session("kitchen").sent_frames
+            await story.passes(10)
+            assert 990 <= story.server.session("kitchen").sent_frames - sent <= 1010
+
+    run_jumping(told())
+
+
+def test_a_volume_changes_without_touching_session_or_devices() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            opened = len(story.backend.opened)
+            story.apply(audio={"output": {"volume": 0.5}, "volumes": {"bob": 1.5}})
+            await story.passes(5)
+            assert (story.server.joins, len(story.backend.opened)) == (1, opened)
+            assert story.supervisor.session is not None
+            assert story.supervisor.state is State.ONLINE
+
+    run_jumping(told())
+
+
+def test_another_device_is_taken_without_leaving_the_room() -> None:
+    async def told() -> None:
+        async with Story(cards=("Device", "Other")) as story:
+            await story.until_state(State.ONLINE, 1.0)
+            story.apply(audio={"input": {"device": "Other"}})
+            await story.until(lambda: story.backend.opened[-1].pcm == "plughw:CARD=Other", 2.0, "other card open")
+            await story.passes(1)
+            assert story.server.joins == 1
+            assert story.supervisor.state is State.ONLINE
+
+    run_jumping(told())
+
+
+def test_another_room_is_joined_anew_at_once() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            story.apply(room="cellar")
+            await story.until(lambda: story.server.joins == 2, 1.0, "second join")
+            await story.until_state(State.ONLINE, 1.0)
+            assert story.events("room.disconnected")[-1]["reason"] == "config_changed"
+
+    run_jumping(told())
+
+
+def test_a_reload_in_the_middle_of_a_connect_leaves_one_session() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            story.server.answers.append(Answer.SILENT)
+            await story.until(lambda: story.server.attempts == 1, 1.0, "first attempt")
+            story.apply(room="cellar")
+            await story.until_state(State.ONLINE, 2.0)
+            await story.passes(60)
+            assert len(story.server.sessions()) == 1
+
+    run_jumping(told())
+
+
+def test_a_connect_that_comes_in_late_does_not_leave_two_sessions() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            story.server.answers.append(Answer.LATE)
+            await story.until_state(State.WAITING, 11.0)
+            await story.passes(120)
+            assert len(story.server.sessions()) == 1
+            assert story.supervisor.state is State.ONLINE
+
+    run_jumping(told())
+
+
+@pytest.mark.parametrize("moment_s", [0.0, 0.005, 0.02, 0.1, 1.0, 5.0, 12.0, 40.0])
+@pytest.mark.parametrize("answer", list(Answer))
+def test_a_stop_at_any_moment_is_done_within_two_seconds(answer: Answer, moment_s: float) -> None:
+    async def told() -> None:
+        async with Story() as story:
+            story.server.default_answer = answer
+            await story.passes(moment_s)
+            asked_s = story.clock.monotonic()
+            story.supervisor.stop()
+            await story.until_state(State.STOPPED, 2.0)
+            assert story.clock.monotonic() - asked_s < 2.0
+
+    run_jumping(told())
+
+
+def test_the_watchdog_is_fed_in_every_state() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            for answer in (Answer.SILENT, Answer.REFUSE, Answer.REJECT, Answer.ACCEPT):
+                story.server.default_answer = answer
+                story.server.close_room()
+                for _ in range(30):
+                    before = story.beats
+                    await story.passes(1.1)
+                    assert story.beats > before, story.supervisor.state
+
+    run_jumping(told())
+
+
+def test_every_state_but_the_last_has_a_way_out_and_a_way_to_stop() -> None:
+    for state, nexts in NEXT.items():
+        if state is not State.STOPPED:
+            assert State.STOPPING in nexts or state is State.STOPPING
+    reachable = {State.STARTING}
+    for _ in State:
+        reachable |= set(itertools.chain.from_iterable(NEXT[s] for s in reachable))
+    assert reachable == set(State)
+
+
+def test_an_unexpected_exception_is_told_and_survived() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            session = story.supervisor.session
+            assert session is not None
+
+            def broken() -> None:
+                raise KeyError("planted")
+
+            session.tend = broken  # type: ignore[method-assign]
+            await story.until_state(State.WAITING, 2.0)
+            await story.until_state(State.ONLINE, 6.0)
+            assert story.events("bug")
+            await asyncio.sleep(0)
+
+    run_jumping(told())
