@@ -7,7 +7,6 @@ import grp
 import json
 import os
 import socket
-import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -68,7 +67,7 @@ def watch(path: Path, *, interval_s: float = 0.2, deadline_s: float = ANSWER_S) 
     with _ask(path, {"command": "watch", "interval_s": interval_s}, deadline_s + interval_s) as channel:
         lines = _Lines(channel, path)
         while True:
-            yield lines.next()
+            yield lines.newest()
 
 
 class Recording:
@@ -92,18 +91,6 @@ def record(path: Path, *, seconds: float, source: str = "mix", deadline_s: float
         if not all(isinstance(header.get(name), int) for name in ("rate_hz", "channels")):
             raise StationSilent(f"{path} answered something else than a recording", fix="is it the same version?")
         yield Recording(lines, header)
-
-
-def save_wav(path: Path, target: Path, *, seconds: float, source: str = "mix") -> float:
-    """Record into a WAV file; returns its length in seconds. Ctrl-C ends it early with a whole file."""
-    with record(path, seconds=seconds, source=source) as recording, wave.open(os.fspath(target), "wb") as file:
-        file.setnchannels(recording.channels)
-        file.setsampwidth(2)
-        file.setframerate(recording.rate_hz)
-        with contextlib.suppress(KeyboardInterrupt):
-            for chunk in recording:
-                file.writeframesraw(chunk)
-        return file.tell() / recording.rate_hz
 
 
 # ---- the connection ------------------------------------------------------------------------------------------------
@@ -153,6 +140,13 @@ class _Lines:
             self._rest += chunk
         line, _, self._rest = self._rest.partition(b"\n")
         return _checked(line, self._path)
+
+    def newest(self) -> dict[str, Any]:
+        """The last line that is here already, so that who draws slowly does not fall behind; or the next to come."""
+        answer = self.next()
+        while b"\n" in self._rest:
+            answer = self.next()
+        return answer
 
     def rest(self) -> Iterator[bytes]:
         while True:

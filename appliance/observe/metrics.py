@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from appliance.observe.process import ProcessReading, cpu_ratio, read_process
+from appliance.observe.spans import Figures, Spans
 from appliance.observe.values import error_text
 from appliance.ports import Clock, Metrics
 
@@ -19,8 +20,7 @@ BEAT_S: Final = (
     0.1  # how finely lateness of the loop is seen; ten wake-ups a second cost nothing beside the audio's 100
 )
 FRESH_S: Final = 1.0  # a processor share over less than a second jumps about
-
-Figures = dict[str, dict[str, object]]
+SAME_LOOK_S: Final = 0.03  # two looks closer than three blocks are one: a level over less says nothing
 
 
 class MetricsReporter:
@@ -45,6 +45,8 @@ class MetricsReporter:
         self._read = read
         self._started_at = clock.monotonic()
         self._logged = self._looked = self._shown = read(self._started_at)
+        self._spans = Spans(self._started_at)
+        self._last_look: tuple[float, Figures] = (float("-inf"), {})
         self._lag_s_max = 0.0
         self._changed = asyncio.Event()
         self._source_fails = False
@@ -59,7 +61,12 @@ class MetricsReporter:
         now = self._clock.monotonic()
         if now - self._shown.at >= FRESH_S:
             self._looked, self._shown = self._shown, self._read(now)
-        return self._sections() | {"process": self._process(self._looked, self._shown, now)}
+        looked_at, sections = self._last_look
+        if now - looked_at >= SAME_LOOK_S:
+            sections = self._sections()
+            self._spans.add(sections, now)
+            self._last_look = (now, sections)
+        return sections | {"process": self._process(self._looked, self._shown, now)}
 
     async def run(self) -> None:
         """Log for ever; ends by cancellation. Never raises otherwise."""
@@ -79,7 +86,8 @@ class MetricsReporter:
     def _log(self) -> None:
         now = self._clock.monotonic()
         reading = self._read(now)
-        log.info("metrics", **(self._sections() | {"process": self._process(self._logged, reading, now)}))
+        sections = self._spans.joined(self._sections(), now)
+        log.info("metrics", **sections, process=self._process(self._logged, reading, now))
         self._logged = reading
         self._lag_s_max = 0.0
 

@@ -118,7 +118,7 @@ class Tap(Protocol):
 class TapFactory(Protocol):
     """Who can record: `source` is mix, microphone or both. Raises AltoError (unknown source, nothing runs)."""
 
-    def tap(self, source: str) -> Tap: ...
+    def tap(self, source: str, seconds: float) -> Tap: ...
 
 
 class _Gone(Exception):
@@ -194,7 +194,7 @@ class StatusServer:
 
     async def _record(self, client: _Client, source: str, seconds: float) -> None:
         try:
-            tap = self._recorder.tap(source)
+            tap = self._recorder.tap(source, seconds)
         except AltoError as error:
             await client.refuse(error.reason, error.message, error.fix)
         try:

@@ -110,6 +110,37 @@ def test_a_look_from_outside_leaves_the_next_line_alone() -> None:
     run_jumping(story())
 
 
+def test_what_a_live_view_saw_is_in_the_next_line_as_well() -> None:
+    class Meter:
+        """Levels that start anew with each look, as the audio parts have them."""
+
+        looks = iter([(-20.0, -3.0, 4.0), (-90.0, -80.0, 1.0), (-90.0, -90.0, 0.5), (-90.0, -90.0, 0.5)])
+
+        def get_metrics(self) -> Mapping[str, Mapping[str, object]]:
+            level, peak, longest = next(self.looks)
+            voice = {"bob": {"level_dbfs": level}}
+            return {
+                "input": {"level_dbfs": level, "peak_dbfs": peak, "callback_ms_max": longest, "blocks": 1},
+                "mixer": {"per_stream": voice if level > -50 or peak == -90.0 else {}},
+            }
+
+    async def story() -> None:
+        reporter = MetricsReporter(source=Meter(), interval_s=10, clock=LoopClock(), read=busy_process)
+        looks: list[Any] = []
+
+        def look() -> None:
+            looks.append(reporter.sample())
+            looks.append(reporter.sample())
+
+        first, second = await told(21, reporter, (5, look), (7, look))
+        assert [one["input"]["peak_dbfs"] for one in looks] == [-3.0, -3.0, -80.0, -80.0]
+        assert first["input"] == {"level_dbfs": -23.0, "peak_dbfs": -3.0, "callback_ms_max": 4.0, "blocks": 1}
+        assert first["mixer"]["per_stream"]["bob"]["level_dbfs"] == -22.0
+        assert second["input"] == {"level_dbfs": -90.0, "peak_dbfs": -90.0, "callback_ms_max": 0.5, "blocks": 1}
+
+    run_jumping(story())
+
+
 def test_the_real_process_is_read_from_proc() -> None:
     reading = read_process(time.monotonic())
     assert 1_000_000 < (reading.rss_bytes or 0) < 10_000_000_000
