@@ -126,7 +126,9 @@ def _add_schema(parser: argparse.ArgumentParser) -> None:
 def _add_station(parser: argparse.ArgumentParser) -> None:
     """Which running station is meant."""
     _add_config(parser)
-    parser.add_argument("--identity", dest="set:identity", metavar="IDENTITY", help="of several stations on one machine")
+    parser.add_argument(
+        "--identity", dest="set:identity", metavar="IDENTITY", help="of several stations on one machine"
+    )
     parser.add_argument("--socket", type=Path, metavar="PATH", help="its status socket")
 
 
@@ -212,17 +214,38 @@ def devices(args: argparse.Namespace) -> int:
 
 def status(args: argparse.Namespace) -> int:
     """`alto status`."""
-    raise NotImplementedError
+    from appliance.observe import client, watch
+
+    path = _socket(args)
+    if args.watch:
+        return watch.watch(path)
+    found = client.query(path)
+    print(json.dumps(found, indent=2) if args.json else watch.render(found))
+    return EX_OK
 
 
 def record(args: argparse.Namespace) -> int:
     """`alto record`."""
-    raise NotImplementedError
+    from appliance.audio.recorder import WavWriter
+    from appliance.observe import client
+
+    with client.record(_socket(args), seconds=args.seconds, source=args.source) as recording:
+        try:
+            writer = WavWriter(args.file, rate_hz=recording.rate_hz, channels=recording.channels)
+        except OSError as error:
+            print(f"alto: cannot write {args.file}: {error.strerror}", file=sys.stderr)
+            return EX_UNAVAILABLE
+        with writer:
+            for pcm in recording:
+                writer.write(pcm)
+    return EX_OK
 
 
 def doctor(args: argparse.Namespace) -> int:
     """`alto doctor`."""
-    raise NotImplementedError
+    from appliance import checkup
+
+    return checkup.run(load=lambda: _load(args), socket=lambda: _socket(args), as_json=args.json)
 
 
 # ---- helpers -----------------------------------------------------------------------------------------------------
@@ -245,8 +268,29 @@ def _flags(args: argparse.Namespace) -> dict[str, object]:
     return flags
 
 
+def _socket(args: argparse.Namespace) -> Path:
+    """The status socket that is meant; without a usable alto.yaml, of whatever station runs here."""
+    from appliance.observe.client import choose
+    from appliance.settings.paths import file_stem, runtime_dir, status_socket
+
+    if args.socket is not None:
+        return Path(args.socket)
+    identity = _flags(args).get("identity")
+    if identity is not None:
+        return runtime_dir() / f"{file_stem(str(identity))}.sock"
+    try:
+        wanted = status_socket(_load(args).settings)
+    except ConfigError:
+        wanted = runtime_dir() / "alto.sock"
+    return choose(wanted, runtime_dir())
+
+
 def _problem(problem: object) -> object:
-    return problem
+    """A problem for programs: its fields, and the line a person reads."""
+    from dataclasses import asdict, is_dataclass
+
+    fields = asdict(problem) if is_dataclass(problem) and not isinstance(problem, type) else {}
+    return {**fields, "text": str(problem)}
 
 
 def _say_problems(error: ConfigError) -> None:

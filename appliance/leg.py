@@ -6,6 +6,7 @@ The room does not know of it: while a leg is away the other direction and the se
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Final, Protocol
 
@@ -81,10 +82,8 @@ class AudioLeg:
 
     async def open_or_wait(self) -> None:
         """Open now, or let `tend` try again later."""
-        try:
+        with contextlib.suppress(AudioError):  # told and remembered by _lose
             await self.open()
-        except AudioError:
-            pass  # told and remembered by _lose
 
     def tend(self) -> None:
         """Notice callbacks that stopped; start the next try when it is due. Returns at once."""

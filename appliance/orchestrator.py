@@ -13,7 +13,8 @@ from appliance.audio.mixer import AudioMixer
 from appliance.audio.output_handler import AudioOutputHandler
 from appliance.audio.worker import DeviceWorker
 from appliance.clock import SystemClock
-from appliance.leg import AudioLeg
+from appliance.errors import Rejected
+from appliance.leg import AudioLeg, Handler
 from appliance.network.manager import LiveKitNetworkManager
 from appliance.ports import AudioBackend, BlockingCalls, Clock, Leg, LegReport, Link, RoomConnection
 from appliance.settings.changes import Changes
@@ -64,12 +65,14 @@ class AudioClientOrchestrator:
         connect_s: float = CONNECT_S,
         device_retry_s: float = 1.0,
         on_change: Callable[[], None] = lambda: None,
+        on_rejected: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
         self._url = url
         self._token = token
         self._tolerant = tolerant
         self._connect_s = connect_s
+        self._on_rejected = on_rejected
         clock = clock or SystemClock()
         backend = backend or _real_backend()
         worker = worker or DeviceWorker()
@@ -93,7 +96,7 @@ class AudioClientOrchestrator:
             on_change=on_change,
         )
         enabled = {Leg.INPUT: not config.no_capture, Leg.OUTPUT: not config.no_playback}
-        handlers = {Leg.INPUT: self.input, Leg.OUTPUT: self.output}
+        handlers: dict[Leg, Handler] = {Leg.INPUT: self.input, Leg.OUTPUT: self.output}
         self._legs = {
             leg: AudioLeg(
                 leg,
@@ -114,7 +117,11 @@ class AudioClientOrchestrator:
             raise RuntimeError("connect() was called twice")
         async with contextlib.AsyncExitStack() as made:
             made.push_async_callback(self.network.disconnect)
-            await self.network.connect(self._url, self._token, deadline_s=self._connect_s)
+            try:
+                await self.network.connect(self._url, self._token, deadline_s=self._connect_s)
+            except Rejected:
+                self._on_rejected()  # a cached token must not be tried for ever
+                raise
             await self.network.publish()
             for leg in self._legs.values():
                 made.push_async_callback(leg.close)
@@ -209,5 +216,3 @@ def _real_room(sample_rate: int) -> Callable[[], RoomConnection]:
     from appliance.network.livekit_room import LiveKitRoom
 
     return lambda: LiveKitRoom(sample_rate=sample_rate)
-
-

@@ -92,7 +92,8 @@ class Reloader:
                     await done()
             elif self._watching and self._file.changed():
                 await self.reload()
-            if any([watch.changed() for watch in self._secrets]):
+            looks = [watch.changed() for watch in self._secrets]  # all of them: a look is remembered
+            if any(looks):
                 log.info("config.secret_changed")
                 self._on_secret()
 

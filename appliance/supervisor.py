@@ -69,8 +69,8 @@ class _Renew(AltoError):
 class Supervisor:
     """Keeps one session alive until `stop()`.
 
-    `beat` is called at least every `LOOK_S` while the loop makes progress (the watchdog's food); `on_state` after
-    each change of state with the new state and the reason in words.
+    `looked_at` moves while the loop makes progress (what the watchdog lives on); `on_state` is called after each
+    change of state with the new state and the reason in words.
     """
 
     def __init__(
@@ -80,7 +80,6 @@ class Supervisor:
         new_session: SessionFactory,
         clock: Clock,
         rng: random.Random,
-        beat: Callable[[], None] = lambda: None,
         on_state: Callable[[State, str], None] = lambda _state, _why: None,
     ) -> None:
         self.settings = settings
@@ -94,7 +93,8 @@ class Supervisor:
         self._new_session = new_session
         self._clock = clock
         self._rng = rng
-        self._beat = beat
+        self.looked_at = clock.monotonic()
+        self._pause_until: float | None = None
         self._on_state = on_state
         self._wake = asyncio.Event()
         self._stopping = False
@@ -106,6 +106,15 @@ class Supervisor:
         self._retry_said = ""
 
     # ---- called from outside, on the loop thread ----
+
+    @property
+    def attempt(self) -> int:
+        """Tries that failed since the last session that lasted."""
+        return self._failures.total()
+
+    def retry_in_s(self) -> float | None:
+        """Seconds until the next try; None when no pause runs."""
+        return None if self._pause_until is None else round(max(0.0, self._pause_until - self._clock.monotonic()), 1)
 
     def stop(self) -> None:
         """End `run()` soon; idempotent."""
@@ -256,9 +265,10 @@ class Supervisor:
 
     async def _pause(self, seconds: float) -> None:
         self._retry_now = False
-        until = self._clock.monotonic() + seconds
+        until = self._pause_until = self._clock.monotonic() + seconds
         while not (self._stopping or self._renew or self._retry_now) and self._clock.monotonic() < until:
             await self._look(timeout_s=min(LOOK_S * 4, until - self._clock.monotonic()))
+        self._pause_until = None
 
     async def _leave(self) -> None:
         session, self.session = self.session, None
@@ -267,7 +277,7 @@ class Supervisor:
             await session.disconnect()
 
     async def _look(self, task: asyncio.Task[None] | None = None, timeout_s: float = LOOK_S) -> None:
-        """Wait until something may have changed, `task` ended, or it is time to look; then feed the watchdog."""
+        """Wait until something may have changed, `task` ended, or it is time to look; then note the progress."""
         waiter = asyncio.create_task(self._wake.wait(), name="wake")
         try:
             await asyncio.wait(
@@ -278,7 +288,7 @@ class Supervisor:
         finally:
             waiter.cancel()
         self._wake.clear()
-        self._beat()
+        self.looked_at = self._clock.monotonic()
 
     # ---- what is said ----
 
@@ -293,7 +303,7 @@ class Supervisor:
         self.since = self._clock.monotonic()
         self.entered[state] += 1
         level = "warning" if state in (State.DEGRADED, State.RECOVERING, State.WAITING, State.BLOCKED) else "info"
-        if state in (State.WAITING, State.BLOCKED, State.CONNECTING) and self._failures.total() > 1:
+        if state in (State.WAITING, State.BLOCKED, State.CONNECTING) and self.attempt > 1:
             level = "debug"  # the first retry is news, its repeats are not
         getattr(log, level)("state.changed", **{"from": before, "to": state, "reason": reason, "detail": detail})
         self._on_state(state, detail or reason)
@@ -328,7 +338,7 @@ class Supervisor:
         say(
             "room.retry",
             in_s=round(pause_s, 3),
-            attempt=self._failures.total(),
+            attempt=self.attempt,
             reason=error.reason,
             detail=error.message,
             fix=error.fix,

@@ -268,9 +268,9 @@ def test_the_watchdog_is_fed_in_every_state() -> None:
                 story.server.default_answer = answer
                 story.server.close_room()
                 for _ in range(30):
-                    before = story.beats
+                    before = story.supervisor.looked_at
                     await story.passes(1.1)
-                    assert story.beats > before, story.supervisor.state
+                    assert story.supervisor.looked_at > before, story.supervisor.state
 
     run_jumping(told())
 

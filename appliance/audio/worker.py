@@ -37,5 +37,5 @@ class DeviceWorker:
                 continue
             try:
                 future.set_result(call())
-            except BaseException as error:  # noqa: BLE001 (the caller gets it; the worker must live)
+            except BaseException as error:  # the caller gets it; the worker must live
                 future.set_exception(error)

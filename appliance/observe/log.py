@@ -34,11 +34,16 @@ class LogPipe:
 
     def __init__(self, fd: int, *, level: str, console: bool, colours: bool, journal: bool) -> None:
         self.level = level
+        self._always: Mapping[str, Any] = {}
         self._journal = journal
         self._line = ConsoleLines(colours=colours).line if console else json_line
         self._pipe = LinePipe(fd, loss_line=self._loss_line)
         self._bugs = BugReporter(emit=self.emit, monotonic=time.monotonic)
         self._library = LibraryHandler(emit=self.emit, monotonic=time.monotonic)
+
+    def bind(self, **fields: Any) -> None:
+        """Add these to the end of every line from now on, e.g. whose line it is."""
+        self._always = fields
 
     def emit(self, level: str, event: str, fields: MutableMapping[str, Any]) -> None:
         """Write one event when its level is high enough. Never blocks, never raises."""
@@ -75,7 +80,7 @@ class LogPipe:
         self._pipe.close(deadline_s)
 
     def _render(self, level: str, event: str, fields: MutableMapping[str, Any]) -> bytes:
-        return self._line(time.time(), level, event, with_traceback(fields), prefix=self._journal)
+        return self._line(time.time(), level, event, with_traceback({**fields, **self._always}), prefix=self._journal)
 
     def _loss_line(self, lines: int) -> bytes:
         return self._render("warning", "log.dropped", {"lines": lines})

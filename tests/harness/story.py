@@ -42,14 +42,12 @@ class Story:
         self.backend = FakeBackend([usb_card(card) for card in cards])
         self.clock = LoopClock()
         self.states: list[State] = []
-        self.beats = 0
         self.lines: list[dict[str, Any]] = []
         self.supervisor = Supervisor(
             settings=self.settings,
             new_session=self._new_session,
             clock=self.clock,
             rng=random.Random(seed),
-            beat=self._beat,
             on_state=lambda state, _why: self.states.append(state),
         )
         self._stack = contextlib.AsyncExitStack()
@@ -95,9 +93,6 @@ class Story:
         )
 
     # ---- inside
-
-    def _beat(self) -> None:
-        self.beats += 1
 
     async def _new_session(self, settings: Settings, on_change: Callable[[], None]) -> Session:
         return AudioClientOrchestrator(

@@ -12,8 +12,8 @@ import pytest
 
 from tests.harness.peer import SdkPeer
 from tests.harness.server import LiveKitServer
-from tests.harness.sound import Pcm, Tape, VirtualSound
 from tests.harness.signals import level_dbfs, tone
+from tests.harness.sound import Pcm, Tape, VirtualSound
 from tests.harness.station import Station, station_settings
 from tests.harness.wait import until
 

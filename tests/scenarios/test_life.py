@@ -106,9 +106,7 @@ def test_a_bad_file_keeps_the_call_and_says_why(call: Call) -> None:
     station.wait_event("config.applied", 3.0, since=mark)
 
 
-def test_the_server_dies_and_returns(
-    tmp_path: Path, fresh_livekit_server: LiveKitServer, sound: VirtualSound
-) -> None:
+def test_the_server_dies_and_returns(tmp_path: Path, fresh_livekit_server: LiveKitServer, sound: VirtualSound) -> None:
     settings = station_settings("kitchen", server=fresh_livekit_server, sound=sound.station("kitchen"))
     with Station(tmp_path / "kitchen", settings) as station:
         station.wait_event("state.changed", JOIN_S, to="online")

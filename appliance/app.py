@@ -1,0 +1,241 @@
+"""The wiring: the only place that names the concrete parts. `Appliance.__init__` reads like a circuit diagram."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import structlog
+
+from appliance import __version__
+from appliance.audio.portaudio import PortAudioBackend
+from appliance.audio.worker import DeviceWorker
+from appliance.clock import SystemClock
+from appliance.errors import AltoError, ConfigError
+from appliance.network.server import EmbeddedServer
+from appliance.network.token import token_source
+from appliance.observe.log import LogPipe, configure
+from appliance.observe.metrics import MetricsReporter
+from appliance.observe.status import StatusServer
+from appliance.observe.systemd import Notifier
+from appliance.orchestrator import AudioClientOrchestrator, audio_config
+from appliance.ports import Session, TokenSource
+from appliance.reload import Reloader
+from appliance.report import StationReport
+from appliance.settings.changes import Changes
+from appliance.settings.load import Loaded
+from appliance.settings.model import EMBEDDED, Settings
+from appliance.settings.paths import state_dir, status_socket
+from appliance.supervisor import State, Supervisor
+
+log = structlog.get_logger()
+
+STOP_S: Final = 1.8  # systemd and people expect an end within two seconds
+EXIT_S: Final = 0.6  # for the interpreter and the SDK's native threads to wind up; then the process ends hard
+
+EX_CONFIG: Final = 78
+
+
+def run(load: Callable[[], Loaded]) -> int:
+    """Be a station until SIGTERM or SIGINT; returns the exit code. `load` reads alto.yaml, also again later."""
+    started_at = time.monotonic()
+    try:
+        loaded = load()
+    except ConfigError as error:
+        configure(level="info")
+        log.error("config.rejected", path="", problems=[str(problem) for problem in error.problems])
+        return EX_CONFIG
+    pipe = configure(level=loaded.settings.log.level.value, format=loaded.settings.log.format.value)
+    pipe.bind(identity=loaded.settings.identity)
+    log.info("appliance.started", version=__version__, pid=os.getpid(), room=loaded.settings.room)
+    log.info("config.loaded", path=loaded.path, warnings=[str(warning) for warning in loaded.warnings])
+    # Not asyncio.run: it cancels every task at its end, and a cancelled native connect that comes in later panics
+    # the SDK. What still runs then ends with the process.
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    pipe.watch_loop(loop)
+    loop.run_until_complete(Appliance(loaded, load, pipe).run())
+    log.info("appliance.stopped", exit_code=0, uptime_s=round(time.monotonic() - started_at, 3))
+    pipe.flush()
+    _end_soon(0)
+    return 0
+
+
+def _end_soon(code: int) -> None:
+    """A native thread that hangs must not keep a stopped station in the process list."""
+    timer = threading.Timer(EXIT_S, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
+
+
+class Appliance:
+    """All parts of one station."""
+
+    def __init__(self, loaded: Loaded, load: Callable[[], Loaded], pipe: LogPipe) -> None:
+        settings = loaded.settings
+        self.clock = SystemClock()
+        self.pipe = pipe
+        self.notifier = Notifier()
+        self.sessions = Sessions(clock=self.clock)
+        self.supervisor = Supervisor(
+            settings=settings,
+            new_session=self.sessions,
+            clock=self.clock,
+            rng=random.Random(),
+            on_state=self._on_state,
+        )
+        self.report = StationReport(supervisor=self.supervisor, clock=self.clock, sample=lambda: self.metrics.sample())
+        self.metrics = MetricsReporter(
+            source=self.report,
+            interval_s=settings.metrics.interval_s,
+            clock=self.clock,
+            lines_dropped=lambda: pipe.lines_dropped,
+        )
+        self.reloader = Reloader(loaded=loaded, load=load, apply=self._apply, on_secret=self.supervisor.retry_now)
+        self.report.reloader = self.reloader
+        self.status = StatusServer(path=status_socket(settings), provider=self.report, recorder=self.report)
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        await self._open_status()
+        helpers = [
+            _task(self.metrics.run(), "metrics"),
+            _task(self.reloader.run(self._reloaded), "reload"),
+            _task(self._measure_link(), "link-stats"),
+            _task(self._feed_watchdog(), "watchdog"),
+        ]
+        await self.supervisor.run()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                await asyncio.gather(self.sessions.close(), self.status.close())
+                for helper in helpers:
+                    helper.cancel()
+                await asyncio.gather(*helpers, return_exceptions=True)
+
+    # ---- what comes from outside ----
+
+    def _stop(self) -> None:
+        log.info("appliance.stopping")
+        self.notifier.stopping("asked to stop")
+        self.supervisor.stop()
+
+    def _reload(self) -> None:
+        self.notifier.reloading()
+        self.supervisor.retry_now()
+        self.reloader.request()
+
+    async def _reloaded(self) -> None:
+        self.notifier.ready(self._status_line())
+
+    def _apply(self, settings: Settings, changes: Changes) -> None:
+        self.pipe.bind(identity=settings.identity)
+        if changes.log:
+            self.pipe.set_level(settings.log.level.value)
+        if changes.metrics:
+            self.metrics.set_interval(settings.metrics.interval_s)
+        if changes.session:
+            self.sessions.forget()
+        self.supervisor.apply(settings, changes)
+
+    def _on_state(self, state: State, why: str) -> None:
+        self.report.note_error()
+        if state is State.CONNECTING and self.supervisor.entered[State.CONNECTING] == 1:
+            # Ready once it looks after itself: a boot must not wait for a server that is away.
+            self.notifier.ready(self._status_line())
+        else:
+            self.notifier.status(f"{state}: {why}")
+
+    # ---- what runs beside the supervisor ----
+
+    async def _open_status(self) -> None:
+        """The status socket is a convenience: without it the station runs all the same."""
+        try:
+            await self.status.start()
+        except (AltoError, OSError) as error:
+            log.warning("status.unavailable", error=str(error))
+
+    async def _measure_link(self) -> None:
+        """Fresh link figures in each `metrics` line: asking the SDK takes a millisecond."""
+        while True:
+            await asyncio.sleep(min(self.supervisor.settings.metrics.interval_s / 2, 2.0))
+            session = self.supervisor.session
+            if isinstance(session, AudioClientOrchestrator):
+                await session.network.refresh_stats()
+
+    async def _feed_watchdog(self) -> None:
+        """Only while the supervisor makes progress: a stuck loop, or a stuck supervisor, ends the process."""
+        while True:
+            await asyncio.sleep(1.0)
+            if self.clock.monotonic() - self.supervisor.looked_at < 10.0:
+                self.notifier.watchdog()
+
+    def _status_line(self) -> str:
+        return f"{self.supervisor.state}: {self.supervisor.detail or self.supervisor.reason}"
+
+
+class Sessions:
+    """`ports.SessionFactory`: a token, then a session on the real parts. Keeps what outlives a session."""
+
+    def __init__(self, *, clock: SystemClock) -> None:
+        self._clock = clock
+        self._backend = PortAudioBackend()
+        self._worker = DeviceWorker()
+        self._server: EmbeddedServer | None = None
+        self._tokens: TokenSource | None = None
+
+    async def __call__(self, settings: Settings, on_change: Callable[[], None]) -> Session:
+        """See `ports.SessionFactory`."""
+        if self._tokens is None:
+            self._tokens = await self._token_source(settings)
+        if self._server is not None:
+            await self._server.start()
+        grant = await self._tokens.grant()
+        return AudioClientOrchestrator(
+            grant.url,
+            grant.token,
+            audio_config(settings),
+            backend=self._backend,
+            worker=self._worker,
+            clock=self._clock,
+            volumes=settings.audio.volumes,
+            tolerant=True,
+            connect_s=settings.livekit.connect_timeout_s,
+            device_retry_s=settings.supervisor.device_retry_s,
+            on_change=on_change,
+            on_rejected=self._tokens.invalidate,
+        )
+
+    def forget(self) -> None:
+        """The settings changed: the next session asks for its right anew."""
+        self._tokens = None
+
+    async def close(self) -> None:
+        """Stop the embedded server. Bounded."""
+        if self._server is not None:
+            await self._server.stop()
+
+    async def _token_source(self, settings: Settings) -> TokenSource:
+        if self._server is not None:
+            await self._server.stop()
+            self._server = None
+        if settings.livekit.url != EMBEDDED:
+            return token_source(settings, self._clock)
+        server = EmbeddedServer(settings=settings.livekit.embedded, state_dir=state_dir(), clock=self._clock)
+        await server.start()
+        self._server = server
+        return token_source(settings, self._clock, embedded=(server.url, server.api_key_file, server.api_secret_file))
+
+
+def _task(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    return asyncio.get_running_loop().create_task(work, name=name)
