@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol, TypedDict
 
@@ -277,11 +277,16 @@ class _Client:
 
 
 async def _pour(tap: Tap, client: _Client, rest_bytes: int) -> None:
-    async for chunk in tap.chunks():
-        await client.send(chunk[:rest_bytes])
-        rest_bytes -= len(chunk)
-        if rest_bytes <= 0:
-            return
+    chunks = tap.chunks()
+    try:
+        async for chunk in chunks:
+            await client.send(chunk[:rest_bytes])
+            rest_bytes -= len(chunk)
+            if rest_bytes <= 0:
+                return
+    finally:
+        if isinstance(chunks, AsyncGenerator):  # ended now, not when the garbage is collected
+            await chunks.aclose()
 
 
 def _bounded(value: object, default: float, least: float, most: float) -> float:
