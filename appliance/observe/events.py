@@ -66,9 +66,11 @@ class Metric:
         return self.path.partition(".")[0]
 
 
-HEAD: Final = ("timestamp", "level", "event")
-ALWAYS_ALLOWED: Final = frozenset({"traceback", "cut"})
-"""Any event may carry a traceback, and a line that was too long is marked."""
+HEAD_ORDER: Final = ("timestamp", "level", "event")
+HEAD: Final = frozenset(HEAD_ORDER)
+ALWAYS_ALLOWED: Final = frozenset({"traceback", "cut", "identity"})
+"""Any event may carry a traceback; a line that was too long is marked; every line of a station carries its identity
+(or, where a participant is meant, that one's: see the event)."""
 
 _TIMESTAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -95,7 +97,8 @@ def validate(line: Mapping[str, object]) -> list[str]:
         return [*problems, f"event {line.get('event')!r} is not documented"]
     if line.get("level") not in event.levels:
         problems.append(f"{event.name}: level {line.get('level')}, documented as {event.level}")
-    body = {name: value for name, value in line.items() if name not in HEAD and name not in ALWAYS_ALLOWED}
+    more = HEAD | (ALWAYS_ALLOWED - event.allowed)
+    body = {name: value for name, value in line.items() if name not in more}
     if "cut" not in line:
         problems += event.field_problems(body)
     if event.name == "metrics":
@@ -131,7 +134,7 @@ def _paths(section: str, fields: Mapping[str, object]) -> Iterator[str]:
 
 
 def _head_problems(line: Mapping[str, object]) -> Iterator[str]:
-    if tuple(line)[:3] != HEAD:
-        yield f"the line starts with {', '.join(tuple(line)[:3])}, not with {', '.join(HEAD)}"
+    if tuple(line)[:3] != HEAD_ORDER:
+        yield f"the line starts with {', '.join(tuple(line)[:3])}, not with {', '.join(HEAD_ORDER)}"
     if not _TIMESTAMP.fullmatch(str(line.get("timestamp"))):
         yield f"timestamp {line.get('timestamp')!r} is not ISO 8601 in UTC with milliseconds and Z"

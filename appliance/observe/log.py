@@ -42,7 +42,8 @@ class LogPipe:
         self._library = LibraryHandler(emit=self.emit, monotonic=time.monotonic)
 
     def bind(self, **fields: Any) -> None:
-        """Add these to the end of every line from now on, e.g. whose line it is."""
+        """Add these to the end of every line from now on, e.g. whose line it is. A line's own field of the same name
+        wins: in `participant.joined` the identity is the participant's."""
         self._always = fields
 
     def emit(self, level: str, event: str, fields: MutableMapping[str, Any]) -> None:
@@ -80,7 +81,8 @@ class LogPipe:
         self._pipe.close(deadline_s)
 
     def _render(self, level: str, event: str, fields: MutableMapping[str, Any]) -> bytes:
-        return self._line(time.time(), level, event, with_traceback({**fields, **self._always}), prefix=self._journal)
+        always = {name: value for name, value in self._always.items() if name not in fields}
+        return self._line(time.time(), level, event, with_traceback({**fields, **always}), prefix=self._journal)
 
     def _loss_line(self, lines: int) -> bytes:
         return self._render("warning", "log.dropped", {"lines": lines})

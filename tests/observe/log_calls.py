@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from appliance.observe.events import ALWAYS_ALLOWED, Event
+from appliance.observe.events import Event
 
 LEVELS: Final = {"debug", "info", "warning", "error", "critical", "exception"}
 _CONTROL: Final = {"exc_info", "stack_info"}
@@ -99,7 +99,7 @@ def _call(node: ast.Call, levels: frozenset[str], where: str) -> LogCall:
         where=where,
         levels=levels,
         event=str(first.value) if constant and isinstance(first, ast.Constant) else None,
-        fields=frozenset(fields - _CONTROL - ALWAYS_ALLOWED),
+        fields=frozenset(fields - _CONTROL - {"traceback", "cut"}),
         more=more,
     )
 

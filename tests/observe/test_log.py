@@ -138,6 +138,17 @@ def test_the_level_can_be_changed_while_it_runs() -> None:
             pipe.set_level("chatty")
 
 
+def test_bound_fields_stand_on_every_line_after_its_own() -> None:
+    with logging_to_pipe() as (pipe, reader):
+        pipe.bind(identity="kitchen")
+        log.info("x.y", a=1)
+        assert list(reader.line())[2:] == ["event", "a", "identity"]
+        log.info("participant.joined", identity="bob")
+        assert reader.line()["identity"] == "bob"
+        logging.getLogger("livekit").error("gone")
+        assert reader.line()["identity"] == "kitchen"
+
+
 def test_an_exception_becomes_a_traceback_on_the_same_line() -> None:
     with logging_to_pipe() as (_, reader):
         try:
