@@ -20,21 +20,22 @@ LAYERS: Final = {
     "audio": 3,
     "network": 3,
     "leg": 4,
-    "orchestrator": 4,
-    "backoff": 5,
-    "supervisor": 5,
-    "reload": 5,
-    "doctor": 6,
-    "app": 6,
-    "cli": 7,
-    "__main__": 7,
+    "orchestrator": 5,
+    "backoff": 4,
+    "supervisor": 6,
+    "reload": 6,
+    "report": 7,
+    "doctor": 7,
+    "app": 8,
+    "cli": 9,
+    "__main__": 10,
 }
 
 ONLY_IMPORTER: Final = {
     "sounddevice": {"audio/portaudio.py"},
     "livekit.rtc": {"network/livekit_room.py"},
     "livekit.api": {"network/token.py"},
-    "soxr": {"audio/resampler.py"},
+    "soxr": {"audio/convert.py"},
     "rich": {"observe/watch.py"},
 }
 """Third parties that one file of ours hides from the rest, so that it alone changes when they do."""
