@@ -1,0 +1,79 @@
+"""From a name in alto.yaml to a running stream: which device is meant, and the first format that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, cast
+
+from appliance.audio.config import AudioConfig
+from appliance.audio.devices import resolve
+from appliance.errors import FormatUnsupported
+from appliance.ports import (
+    AudioBackend,
+    AudioStream,
+    CaptureCallback,
+    DeviceInfo,
+    Direction,
+    PlaybackCallback,
+    StreamSpec,
+)
+
+COMMON_RATES_HZ: Final = (48000, 44100, 32000, 16000, 96000, 8000)
+"""What sound hardware is built for, best first; tried when a device does not say what it runs at."""
+
+LATENCY_BLOCKS: Final = 2.0  # two blocks: one is played or filled while the other waits, the least that can work
+
+
+def ladder(
+    info: DeviceInfo, direction: Direction, config: AudioConfig, latency_ms: float | None
+) -> tuple[StreamSpec, ...]:
+    """The formats to try, best first: ours, then in stereo, then the device's own rates. Pure."""
+    most = info.input_channels if direction is Direction.INPUT else info.output_channels
+    channels = [1, 2] + ([most] if most > 2 else [])
+    rates = [config.sample_rate, *(rate for rate in info.rates_hz or COMMON_RATES_HZ if rate != config.sample_rate)]
+    latency_s = latency_ms / 1000 if latency_ms is not None else LATENCY_BLOCKS * config.block_s
+    return tuple(
+        StreamSpec(info.pcm, rate, count, max(1, round(config.block_s * rate)), latency_s)
+        for rate in rates
+        for count in channels
+    )
+
+
+def open_first(
+    *,
+    backend: AudioBackend,
+    name: str | None,
+    direction: Direction,
+    config: AudioConfig,
+    callback: CaptureCallback | PlaybackCallback,
+    latency_ms: float | None,
+) -> AudioStream:
+    """Open the device of that name in the first format it takes. On the device worker; blocks.
+
+    Raises DeviceMissing, DeviceAmbiguous, DeviceBusy, DeviceLost; FormatUnsupported when it refused them all.
+    """
+    info = resolve(name, direction, backend.devices())
+    specs = ladder(info, direction, config, latency_ms)
+    for spec in specs:
+        try:
+            return _opener(backend, direction, callback)(spec)
+        except FormatUnsupported as error:
+            refused = error
+    tried = ", ".join(sorted({f"{spec.rate_hz} Hz" for spec in specs}))
+    raise FormatUnsupported(
+        f"{direction} device {info.pcm!r} refuses every format; tried {tried}, 1 and 2 channels",
+        fix=f'name it as plughw:… so that ALSA converts; see "alto devices" ({_offers(info)})',
+    ) from refused
+
+
+def _opener(
+    backend: AudioBackend, direction: Direction, callback: CaptureCallback | PlaybackCallback
+) -> Callable[[StreamSpec], AudioStream]:
+    if direction is Direction.INPUT:
+        return lambda spec: backend.open_capture(spec, cast(CaptureCallback, callback))
+    return lambda spec: backend.open_playback(spec, cast(PlaybackCallback, callback))
+
+
+def _offers(info: DeviceInfo) -> str:
+    rates = ", ".join(str(rate) for rate in info.rates_hz) or "not known"
+    return f"it says: {rates} Hz, {info.input_channels} in, {info.output_channels} out"
