@@ -148,8 +148,6 @@ class Supervisor:
                 await self._one_session()
         finally:
             self._enter(State.STOPPING, "asked to stop")
-            if self._down_since is None and self._up_since is not None:
-                self._say_down("stopped", "asked to stop")
             await self._leave()
             self._enter(State.STOPPED, "asked to stop")
 
@@ -160,6 +158,8 @@ class Supervisor:
         try:
             await self._join()
             await self._stay()
+            if self._stopping:
+                self._say_down("stopped", "asked to stop")
         except _Renew as why:
             self._say_down(why.reason, why.message)
         except AltoError as error:

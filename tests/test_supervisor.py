@@ -198,9 +198,10 @@ def test_a_volume_changes_without_touching_session_or_devices() -> None:
 
 def test_another_device_is_taken_without_leaving_the_room() -> None:
     async def told() -> None:
-        async with Story(cards=("Device", "Other")) as story:
+        both = {"input": {"device": "Device"}, "output": {"device": "Device"}}
+        async with Story(make_settings(audio=both), cards=("Device", "Other")) as story:
             await story.until_state(State.ONLINE, 1.0)
-            story.apply(audio={"input": {"device": "Other"}})
+            story.apply(audio={**both, "input": {"device": "Other"}})
             await story.until(lambda: story.backend.opened[-1].pcm == "plughw:CARD=Other", 2.0, "other card open")
             await story.passes(1)
             assert story.server.joins == 1
