@@ -113,12 +113,11 @@ def delays(mouth: Pcm, ear: Pcm, mark: Pcm, *, max_s: float = 0.9, min_match: fl
         window = ear[at : at + reach + mark.size]
         if window.size < reach + mark.size:
             break
-        match = _match(window, mark)
-        best = int(match.argmax())
-        if match[best] >= min_match:
-            found.append(best * 1000.0 / RATE_HZ)
-        else:
+        heard_at = best_match(window, mark, min_match=min_match)
+        if heard_at is None:
             lost += 1
+        else:
+            found.append(heard_at * 1000.0 / RATE_HZ)
     return Delays(tuple(found), lost)
 
 
@@ -137,6 +136,13 @@ def find_marks(samples: Pcm, mark: Pcm, *, min_match: float = 0.5) -> list[int]:
         if all(abs(at - other) >= mark.size for other in found):
             found.append(at)
     return sorted(found)
+
+
+def best_match(samples: Pcm, mark: Pcm, *, min_match: float = 0.5) -> int | None:
+    """Where in `samples` the mark is seen best; None where it is not there."""
+    match = _match(samples, mark)
+    best = int(match.argmax()) if match.size else 0
+    return best if match.size and match[best] >= min_match else None
 
 
 def _match(samples: Pcm, mark: Pcm) -> Signal:

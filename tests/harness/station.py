@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -71,6 +71,7 @@ class Station:
 
     `directory`: a fresh folder for its files (tmp_path). `config`: the content of its alto.yaml, or a path to one.
     `arguments` follow `alto run -c FILE`. `coverage=False` keeps line tracing out of a process that is timed.
+    `on_line` is handed each line of standard output, on a thread.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Station:
         arguments: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         coverage: bool = True,
+        on_line: Callable[[str], None] | None = None,
     ) -> None:
         self.directory: Final = directory
         self.lines: Final[list[str]] = []
@@ -90,6 +92,7 @@ class Station:
         self.garbage: Final[list[str]] = []
         """Lines that were no JSON object: there should be none."""
         self._arguments: Final = list(arguments)
+        self._on_line: Final = on_line
         self._env: Final = self._environment(env or {}, coverage)
         self._process: subprocess.Popen[bytes] | None = None
         self._readers: list[threading.Thread] = []
@@ -111,6 +114,10 @@ class Station:
     def pid(self) -> int:
         assert self._process is not None, "the station was not started"
         return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     @property
     def stderr(self) -> str:
@@ -249,6 +256,8 @@ class Station:
                 line = raw.decode(errors="replace").rstrip("\n")
                 self.lines.append(line)
                 self._take(line)
+                if self._on_line is not None:
+                    self._on_line(line)
 
     def _take(self, line: str) -> None:
         with contextlib.suppress(ValueError):
