@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from appliance.settings.files import Unreadable, open_to_others, read_small_file
 from appliance.settings.keys import KeyPath
 from appliance.settings.model import Settings
-from appliance.settings.problems import DEFAULT, Origin, Problem, Severity, Source
+from appliance.settings.problems import DEFAULT, Origin, Problem, Severity, Source, shortened
 from appliance.settings.secrets import MASK, MIN_SECRET_CHARS, SECRET_LIMIT_BYTES
 
 _INLINE_SECRETS: Final[tuple[KeyPath, ...]] = (("livekit", "api_secret"), ("livekit", "token"))
@@ -70,11 +70,13 @@ def _secret_files(settings: Settings, origins: Mapping[KeyPath, Origin]) -> Iter
         try:
             _, status = read_small_file(path, limit_bytes=SECRET_LIMIT_BYTES)
         except Unreadable as err:
-            yield _warning(where, ".".join(key), f"{err.found} ({path})", err.fix)
+            yield _warning(where, ".".join(key), f"{err.found} ({shortened(str(path))})", err.fix)
             continue
         who = _others(status)
         if who and where.source is not Source.CREDENTIAL and key[-1] != "api_key_file":  # systemd guards its own
-            yield _warning(where, ".".join(key), f"a secret in a file that {who} can read", f"chmod 600 {path}")
+            yield _warning(
+                where, ".".join(key), f"a secret in a file that {who} can read", f"chmod 600 {shortened(str(path))}"
+            )
 
 
 def _others(status: os.stat_result) -> str:
@@ -97,7 +99,7 @@ def _in_clear(settings: Settings, origins: Mapping[KeyPath, Origin]) -> Iterator
         url = getattr(settings.livekit, key)
         if url and url.startswith(("ws://", "http://")) and not _inside(url):
             where = origins.get(("livekit", key), DEFAULT)
-            found = f'"{url.split("?")[0]}", which sends the token over the internet in clear'
+            found = f'"{shortened(url.split("?")[0])}", which sends the token over the internet in clear'
             yield _warning(where, f"livekit.{key}", found, f"use {secure}://")
 
 

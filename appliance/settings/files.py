@@ -11,6 +11,8 @@ import os
 import stat
 from pathlib import Path
 
+from appliance.settings.problems import printable, shortened
+
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a named pipe",
@@ -104,4 +106,4 @@ def _permission_fix(path: Path) -> str:
 
 
 def _printable(path: Path) -> str:
-    return "".join(c if c.isprintable() else "?" for c in str(path))[:200]
+    return printable(shortened(str(path)))

@@ -20,7 +20,7 @@ from appliance.settings.advice import advise
 from appliance.settings.files import Unreadable, read_small_file
 from appliance.settings.keys import Key, KeyPath, Kind, root, split
 from appliance.settings.model import Settings
-from appliance.settings.nodes import Place, compose
+from appliance.settings.nodes import Place, Scalar, Sequence, compose
 from appliance.settings.problems import DEFAULT, UNKNOWN_KEY, Origin, Problem, Severity, Source, in_order
 from appliance.settings.read import Written, read_tree
 from appliance.settings.rights import Layer, Value, join
@@ -93,7 +93,8 @@ def load(
     written, status, complete = _read(path)
     problems = list(written.problems)
     layers = (_flags(flags, flag_names, problems), _environment(env), _file(written, path), _credentials(env))
-    livekit = _origin(path, written.places.get(("livekit",), Place(1, 1)))
+    top = written.places.get((), Place(1, 1))
+    livekit = _origin(path, written.places.get(("livekit",), top))
     joined = join(layers, livekit=livekit, known=written.refused, complete=complete)
     settings, broken = validate(joined.values, livekit=livekit, known=written.refused, complete=complete)
     problems += joined.problems + broken
@@ -139,7 +140,7 @@ def _read(path: Path) -> tuple[Written, os.stat_result, bool]:
         fix = "write at least livekit: and below it url: (a power cut may have emptied the file)"
         raise ConfigError((Problem(str(path), 1, 1, "", "an empty file", '"key: value" lines', fix),))
     tree = compose(text, str(path))
-    return read_tree(tree, root(), str(path)), status, tree.complete
+    return read_tree(tree, root(), str(path)), status, tree.complete and not isinstance(tree.root, Scalar | Sequence)
 
 
 def _origin(path: Path, place: Place) -> Origin:

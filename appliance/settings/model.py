@@ -80,7 +80,7 @@ SERVER_URL: Final = Form(
 )
 ENDPOINT_URL: Final = Form(r"https?://" + _HOST + r"(/\S*)?", "an https:// or http:// address")
 VISIBLE: Final = Form(
-    r"[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*", "at least one visible character, no control characters"
+    r"[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*", "text of 1 to 128 characters, not only blanks"
 )
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(VISIBLE)]

@@ -93,6 +93,8 @@ def compose(text: str, file: str) -> Tree:
             # PyYAML lets chr() and int() fail on "\UFFFFFFFF" or %YAML 1.999…9, with its place in the scanner.
             stopped = syntax.located(composer.mark(), "something that cannot be read", _fix(err), readable, file)
         problems.append(stopped)
+        if composer.gave_up:
+            break
         shorter = _without_rest_of_block(readable, stopped.line - 1)
         if shorter == readable:
             break
@@ -187,7 +189,7 @@ class _Composer:
             self._say(
                 event, "", "half a character (\\uD800 to \\uDFFF)", "whole characters", "write the character itself"
             )
-            text = ""
+            text = "?"
         return Scalar(_place(event), text, plain)
 
     def _sequence(self, event: Start, path: KeyPath) -> Sequence:

@@ -10,6 +10,8 @@ UNKNOWN_KEY: Final = "unknown key"
 MISSING: Final = "missing"
 GIVEN_TWICE: Final = "given twice"
 
+_LONGEST: Final = 100  # characters of a key or a path: more than any that is meant
+
 _STATES: Final = frozenset({UNKNOWN_KEY, MISSING, GIVEN_TWICE})
 """What is found when it is not a value that is found."""
 
@@ -41,13 +43,23 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         found = self.found if self.found in _STATES else f"found: {self.found}"
-        parts = [f"{self.key}: {found}" if self.key else found]
+        parts = [f"{shortened(self.key)}: {found}" if self.key else found]
         parts += [f"allowed: {self.allowed}"] if self.allowed else []
-        return f"{place}: " + "; ".join([*parts, self.fix])
+        return printable(f"{place}: " + "; ".join([*parts, self.fix]))
 
     def as_dict(self) -> dict[str, object]:
         """For programs (`alto check --json`)."""
         return asdict(self)
+
+
+def shortened(text: str) -> str:
+    """As much of it as a message can hold."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def printable(text: str) -> str:
+    """On one line, and with nothing that moves a terminal's cursor."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)
 
 
 class Source(StrEnum):

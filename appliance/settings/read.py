@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from appliance.settings import scalars
@@ -23,7 +24,7 @@ class Written:
     """Where the value of a leaf, or the key of a section, is written; unusable ones included."""
     problems: list[Problem] = field(default_factory=list)
     refused: set[KeyPath] = field(default_factory=set)
-    """Keys that are written, with a value that is not usable (their problem is in `problems`)."""
+    """Keys that are misspelled, or written with a value that is not usable: their problem is in `problems`."""
 
 
 def read_tree(tree: Tree, root: Key, file: str) -> Written:
@@ -33,6 +34,7 @@ def read_tree(tree: Tree, root: Key, file: str) -> Written:
     if tree.root is None:
         return reader.written
     if isinstance(tree.root, Mapping):
+        reader.written.places[()] = tree.root.place
         reader.section(root, tree.root)
     elif tree.complete:
         reader.say(tree.root.place, "", _described(tree.root), '"key: value" lines', _top_fix(tree.root))
@@ -85,7 +87,7 @@ class _Reader:
         try:
             self.written.values[key.path] = scalars.read(key, node.text, plain=node.plain)
         except scalars.Unfit as unfit:
-            self._refuse(key, node.place, unfit.found or scalars.shown(key, node.text), unfit.fix)
+            self._refuse(key, node.place, unfit.found or scalars.shown(key, node.text, plain=node.plain), unfit.fix)
         else:
             self._warn_of_other_reading(key, node, "value")
 
@@ -107,6 +109,8 @@ class _Reader:
     def _unknown(self, section: Key, name: Scalar) -> None:
         dotted = ".".join((*section.path, displayed(name.text)))
         fix = suggestion(section, name.text)
+        if meant := re.fullmatch(r'did you mean "(\w+)"\?', fix):
+            self.written.refused.add((*section.path, meant[1]))  # misspelled is not missing
         most = 8 if "did you mean" in fix else len(section.children)
         self.say(name.place, dotted, UNKNOWN_KEY, some(section.children, most), fix)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Final
 
 from appliance.settings.keys import KeyPath
@@ -70,11 +71,16 @@ def join(layers: Sequence[Layer], *, livekit: Origin, known: set[KeyPath], compl
     else:
         parts = _winner(layers)
         kept = dict(found for part in parts if (found := _topmost(layers, part)) is not None)
-        if complete and not known & set(_ALL) and url is not None:
+        if complete and not known & _ALL and url is not None and not nearly_embedded(str(url.value)):
             problems += _gaps(parts, kept, livekit)
     values = {path: value for path, value in values.items() if path not in _ALL} | kept
     unused = {path: value.origin for path, value in offered.items() if path not in kept and value.value is not None}
     return Joined(values, unused, problems)
+
+
+def nearly_embedded(url: str) -> bool:
+    """Whether somebody meant the word embedded."""
+    return SequenceMatcher(None, url.lower(), EMBEDDED).ratio() > 0.8
 
 
 _ALL: Final = frozenset(path for right in _RIGHTS for part in right for path in part)

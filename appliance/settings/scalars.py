@@ -17,6 +17,7 @@ import yaml
 from pydantic import SecretStr
 
 from appliance.settings.keys import Key, Kind, number
+from appliance.settings.problems import printable
 from appliance.settings.secrets import MASK, looks_secret, public_url
 
 NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
@@ -57,15 +58,15 @@ def read(key: Key, text: str, *, plain: bool) -> object:
     return _READERS[key.kind](key, text)
 
 
-def shown(key: Key | None, text: str) -> str:
+def shown(key: Key | None, text: str, *, plain: bool = True) -> str:
     """The text as a message may show it: hidden when it is, or may be, a secret; on one line; not too long."""
-    if key is None or key.secret or looks_secret(text):
+    if text and (key is None or key.secret or looks_secret(text)):
         return MASK
     text = public_url(text) if "://" in text else text
     if len(text) > _SHOWN_CHARS:
         text = text[:_SHOWN_CHARS] + "…"
-    text = "".join(c if c.isprintable() else "�" for c in text)
-    return text if _NUMBER.fullmatch(text) or text in NULLS - {""} else f'"{text}"'
+    text = printable(text)
+    return text if plain and (_NUMBER.fullmatch(text) or text in NULLS - {""}) else f'"{text}"'
 
 
 def other_reading(text: str) -> str:

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from appliance.errors import Rejected
 from appliance.settings.files import Unreadable, read_small_file
 from appliance.settings.model import EMBEDDED, LiveKitSettings
+from appliance.settings.problems import shortened
 
 MASK: Final = "(hidden)"
 """What people and logs see instead of a secret."""
@@ -97,7 +98,7 @@ def read_secret(path: Path) -> SecretStr:
     try:
         data, _ = read_small_file(path, limit_bytes=SECRET_LIMIT_BYTES)
     except Unreadable as err:
-        raise SecretUnreadable(f"secret file {path}: {err.found}", fix=err.fix, path=str(path)) from err
+        raise SecretUnreadable(f"secret file {shortened(str(path))}: {err.found}", fix=err.fix, path=str(path)) from err
     try:
         text = data.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
@@ -111,7 +112,9 @@ def read_secret(path: Path) -> SecretStr:
 
 def _not_a_secret(path: Path, found: str) -> SecretUnreadable:
     return SecretUnreadable(
-        f"secret file {path}: found {found}", fix="put the secret on one line and nothing else", path=str(path)
+        f"secret file {shortened(str(path))}: found {found}",
+        fix="put the secret on one line and nothing else",
+        path=str(path),
     )
 
 
@@ -123,4 +126,4 @@ def public_url(url: str) -> str:
 
 def looks_secret(text: str) -> bool:
     """Whether a text that somebody typed in the wrong place is probably a token or a secret."""
-    return re.search(r"eyJ[\w-]{8,}", text) is not None or re.fullmatch(r"[A-Za-z0-9+/=_-]{24,}", text) is not None
+    return re.search(r"eyJ[\w-]{8,}", text) is not None or re.fullmatch(r"[A-Za-z0-9+/=_-]{32,}", text) is not None

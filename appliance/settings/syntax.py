@@ -13,6 +13,7 @@ ALLOWED: Final = '"key: value" lines, indented with spaces'
 
 _COLON: Final = "a colon where none can be"
 _INDENTED: Final = "a line that is indented otherwise than those above it"
+_AFTER_THE_END: Final = "text after the end of the document"
 _LINE_FIX: Final = 'write "key: value", or # before it if it is a note'
 
 # What PyYAML says (a part of it) → whether the place where the construct began is the one to show, what was found,
@@ -47,12 +48,7 @@ _WORDS: Final = (
     ("tag handle", False, "a value that begins with !", "put the value in quotes"),
     ("directive", False, "a line that begins with %", "delete the line"),
     ("incompatible YAML document", False, "a %YAML line of another version", "delete the line"),
-    (
-        "expected '<document start>'",
-        False,
-        "text after the end of the document",
-        "delete the line with --- or ... before",
-    ),
+    ("expected '<document start>'", False, _AFTER_THE_END, "delete the line with ... before it"),
     ("expected <block end>", False, _INDENTED, ""),
     ("expected the node content", False, "a sign where a value should be", "put the value in quotes"),
 )
@@ -73,7 +69,12 @@ def located(mark: Mark | None, found: str, fix: str, text: str, file: str) -> Pr
     # The end of the file counts as its last line that holds something: that is where somebody has to look.
     line = min(mark.line if mark else 0, _last_written(lines, len(lines)))
     column = mark.column if mark and mark.line == line else len(lines[line].rstrip())
-    seen = _no_break_space(lines, line) or _tab(lines, line) or _misplaced(lines, line, column, found)
+    seen = (
+        _no_break_space(lines, line)
+        or _tab(lines, line)
+        or _misplaced(lines, line, column, found)
+        or _ended_early(lines, line, found)
+    )
     line, column, found, fix = seen or (line, column, found, fix)
     return Problem(file, line + 1, column + 1, "", found, ALLOWED, fix)
 
@@ -101,6 +102,8 @@ def _misplaced(lines: list[str], line: int, column: int, found: str) -> _Seen | 
     here, start = lines[line], len(_indent(lines[line]))
     if here.strip().startswith(":"):
         return line, start, "a colon without a key before it", "write the key, or delete the line"
+    if re.match(r"\s*-(\s|$)", here):
+        return line, start, "a list (a line that begins with -)", "delete the -: alto.yaml has no lists"
     if _has_key(here[:column]):
         if found == _COLON:
             return line, column, found, "put the value in quotes: it holds a colon and a space"
@@ -108,7 +111,26 @@ def _misplaced(lines: list[str], line: int, column: int, found: str) -> _Seen | 
     before = _last_written(lines, line)
     if found == _COLON and before < line and not _has_key(lines[before]) and not _continues(lines[before]):
         return before, len(_indent(lines[before])), "a line without a colon and a space", _LINE_FIX
+    if _has_key(lines[before]) and not _opens(lines[before]) and len(_indent(lines[before])) < start:
+        fix = f"delete the value behind the colon in line {before + 1}, or the spaces at the beginning of this line"
+        return line, start, "a line below a key that has a value already", fix
     return line, start, _INDENTED, "indent it exactly like the other keys of its section, with spaces"
+
+
+def _ended_early(lines: list[str], line: int, found: str) -> _Seen | None:
+    """The first thing in the file was a document of its own: it was indented, or it was not a key at all."""
+    before = [at for at in range(line) if lines[at].strip() and not re.match(r"\s*#|---|%", lines[at])]
+    if found != _AFTER_THE_END or not before or any(lines[at].startswith("...") for at in before):
+        return None
+    first = before[0]
+    if start := len(_indent(lines[first])):
+        return first, start, "an indented line that belongs to no section", "delete the spaces at its beginning"
+    return first, 0, "a value without a key", _LINE_FIX
+
+
+def _opens(line: str) -> bool:
+    """Whether nothing but a comment stands behind the line's colon: a section begins."""
+    return re.search(r":\s*(#.*)?$", line) is not None
 
 
 def _has_key(line: str) -> bool:

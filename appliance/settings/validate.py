@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from difflib import SequenceMatcher
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ from appliance.settings import scalars
 from appliance.settings.keys import Key, KeyPath, Kind, number, root
 from appliance.settings.model import EMBEDDED, SERVER_URL, Settings
 from appliance.settings.problems import MISSING, Origin, Problem
-from appliance.settings.rights import URL, Value
+from appliance.settings.rights import URL, Value, nearly_embedded
 from appliance.settings.secrets import MASK, looks_secret
 
 _PLACEHOLDERS: Final[Mapping[KeyPath, object]] = {URL: EMBEDDED}
@@ -131,7 +130,7 @@ def _form_fix(key: Key, text: str) -> str:
         return "write a name that people can read"
     server = key.form is SERVER_URL
     scheme = "wss" if server else "https"
-    if server and SequenceMatcher(None, text.lower(), EMBEDDED).ratio() > 0.8:
+    if server and nearly_embedded(text):
         return f'did you mean "{EMBEDDED}"?'
     if looks_secret(text):
         return f"write {scheme}:// and the server's name; this looks like a token or a secret"
