@@ -1,0 +1,230 @@
+"""`PortAudioBackend`: real sound devices. The only importer of sounddevice.
+
+Streams are opened by ALSA string, past PortAudio's device list: the list freezes when PortAudio starts, and a refresh
+would stop every stream. PortAudio takes a string in `PaAlsaStreamInfo`; sounddevice has no word for that, so the
+stream is made by PortAudio's own functions, which sounddevice has loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+import numpy as np
+from cffi import FFI
+
+from appliance.audio import alsa
+from appliance.audio.devices import card_address
+from appliance.errors import AudioError, DeviceBusy, DeviceLost, DeviceMissing, FormatUnsupported
+from appliance.ports import AudioStream, Block, CaptureCallback, DeviceInfo, Direction, PlaybackCallback, StreamSpec
+
+_BY_STRING: Final = -2  # portaudio.h: paUseHostApiSpecificDeviceSpecification
+_ALSA: Final = 8  # portaudio.h: paALSA
+_INT16: Final = 0x8  # portaudio.h: paInt16
+_INPUT_OVERFLOW: Final = 0x2
+_OUTPUT_UNDERFLOW: Final = 0x4
+_CONTINUE: Final = 0
+_FORMAT_ERRORS: Final = (-9998, -9997, -9994, -9993)  # channels, rate, sample format, combination
+
+START_S: Final = 1.0  # the slowest start seen, a suspended PulseAudio sink, took 0.45 s
+LATENCIES: Final = (1.0, 2.0, 4.0)  # times what was asked: some plugins never start on the shortest buffer
+CLOSE_S: Final = 1.0  # closing a pulled card returns at once (measured); a driver that hangs is left behind
+
+_structs = FFI()
+_structs.cdef(
+    "typedef struct { unsigned long size; int hostApiType; unsigned long version; const char *deviceString; }"
+    " PaAlsaStreamInfo;"
+)
+
+
+class PortAudioBackend:
+    """`ports.AudioBackend` on PortAudio and ALSA. On the `audio-device` worker only; PortAudio starts at the first
+    open, and a machine without any sound card is fine."""
+
+    def __init__(self) -> None:
+        self._library: Any = None
+        self._ffi: Any = None
+        self._asound = alsa.library()
+
+    def devices(self) -> list[DeviceInfo]:
+        """Cards and named PCMs that are there right now."""
+        named = alsa.named_pcms(self._asound) if self._asound is not None else []
+        alsa.take_messages()
+        return named + alsa.cards()
+
+    def open_capture(self, spec: StreamSpec, callback: CaptureCallback) -> AudioStream:
+        """See `ports.AudioBackend`."""
+
+        def on_block(inp: Any, _out: Any, frames: int, _time: Any, status: int, _user: Any) -> int:
+            callback(_block(ffi, inp, frames, spec.channels), bool(status & _INPUT_OVERFLOW))
+            return _CONTINUE
+
+        ffi = self._start()
+        return self._open(spec, Direction.INPUT, on_block)
+
+    def open_playback(self, spec: StreamSpec, callback: PlaybackCallback) -> AudioStream:
+        """See `ports.AudioBackend`."""
+
+        def on_block(_inp: Any, out: Any, frames: int, _time: Any, status: int, _user: Any) -> int:
+            callback(_block(ffi, out, frames, spec.channels), bool(status & _OUTPUT_UNDERFLOW))
+            return _CONTINUE
+
+        ffi = self._start()
+        return self._open(spec, Direction.OUTPUT, on_block)
+
+    # ---- steps
+
+    def _start(self) -> Any:
+        if self._ffi is None:
+            with _quiet():
+                import sounddevice  # starts PortAudio, which probes every PCM
+
+            self._ffi, self._library = sounddevice._ffi, sounddevice._lib
+        return self._ffi
+
+    def _open(self, spec: StreamSpec, direction: Direction, on_block: Any) -> AudioStream:
+        for times in LATENCIES:
+            stream = PortAudioStream(self._ffi, self._library, spec, direction, spec.latency_s * times, on_block)
+            code = stream.start()
+            if code != 0:
+                raise self._explain(spec, direction, code)
+            if stream.began.wait(START_S):
+                return stream
+            stream.close()
+        raise DeviceLost(
+            f"{direction} device {spec.pcm!r} opens and delivers nothing", fix='try another one; see "alto devices"'
+        )
+
+    def _explain(self, spec: StreamSpec, direction: Direction, code: int) -> AudioError:
+        text = self._ffi.string(self._library.Pa_GetErrorText(code)).decode()
+        if self._asound is None:
+            return DeviceMissing("libasound is not installed", fix="apt install libasound2")
+        why = alsa.try_open(self._asound, spec.pcm, capture=direction is Direction.INPUT)
+        detail = alsa.take_messages()
+        address = card_address(spec.pcm)
+        holder = alsa.holder(address.card) if address else ""
+        what = f"{direction} device {spec.pcm!r}"
+        if why == errno.EBUSY:
+            by = holder or "another program"
+            return DeviceBusy(f"{what} is held by {by}", fix="end that program, or name another device", holder=by)
+        if why in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+            return DeviceMissing(f"{what} is not there", fix='plug it in, or see "alto devices"', detail=detail)
+        if why == errno.EACCES:
+            return DeviceMissing(f"{what} may not be opened by this user", fix="add the user to group audio")
+        if code in _FORMAT_ERRORS or why == 0:
+            form = f"{spec.rate_hz} Hz, {spec.channels} channels"
+            return FormatUnsupported(f"{what} refuses {form} ({text})", fix='see "alto devices"', detail=detail)
+        return DeviceLost(f"{what}: {text}; {os.strerror(why)}", fix='see "alto devices"', detail=detail)
+
+
+class PortAudioStream:
+    """`ports.AudioStream`: one running direction."""
+
+    def __init__(
+        self, ffi: Any, library: Any, spec: StreamSpec, direction: Direction, latency_s: float, on_block: Any
+    ) -> None:
+        self.spec = spec
+        self.began = threading.Event()
+        """Set by the first callback."""
+        self._ffi, self._library = ffi, library
+        self._direction = direction
+        self._name = _structs.new("char[]", spec.pcm.encode())
+        self._info = _structs.new("PaAlsaStreamInfo *")
+        self._info.size, self._info.hostApiType, self._info.version = _structs.sizeof("PaAlsaStreamInfo"), _ALSA, 1
+        self._info.deviceString = self._name
+        self._latency_s = latency_s
+        self._stream = ffi.new("PaStream **")
+        self._open = False
+        self._callback = ffi.callback("PaStreamCallback", self._first_then(on_block), error=_CONTINUE)
+
+    def _first_then(self, on_block: Any) -> Any:
+        began = self.began
+
+        def called(*arguments: Any) -> int:
+            if not began.is_set():
+                began.set()
+            return cast(int, on_block(*arguments))
+
+        return called
+
+    def start(self) -> int:
+        """Open and start; PortAudio's error code, 0 when it runs."""
+        ffi, library, spec = self._ffi, self._library, self.spec
+        parameters = ffi.new("PaStreamParameters *")
+        parameters.device = _BY_STRING
+        parameters.channelCount = spec.channels
+        parameters.sampleFormat = _INT16
+        parameters.suggestedLatency = self._latency_s
+        parameters.hostApiSpecificStreamInfo = ffi.cast("void *", int(_structs.cast("uintptr_t", self._info)))
+        both = (parameters, ffi.NULL) if self._direction is Direction.INPUT else (ffi.NULL, parameters)
+        with _quiet():
+            code = library.Pa_OpenStream(
+                self._stream, *both, float(spec.rate_hz), spec.block_frames, 0, self._callback, ffi.NULL
+            )
+            if code == 0:
+                self._open = True
+                code = library.Pa_StartStream(self._stream[0])
+        if code != 0:
+            self.close()
+        return int(code)
+
+    @property
+    def pcm(self) -> str:
+        """The ALSA string it was opened by."""
+        return self.spec.pcm
+
+    @property
+    def rate_hz(self) -> int:
+        """Frames a second."""
+        return self.spec.rate_hz
+
+    @property
+    def channels(self) -> int:
+        """Samples in a frame."""
+        return self.spec.channels
+
+    @property
+    def latency_s(self) -> float:
+        """What PortAudio says that the device's buffer holds; 0.0 once closed."""
+        if not self._open:
+            return 0.0
+        info = self._library.Pa_GetStreamInfo(self._stream[0])
+        return float(info.inputLatency if self._direction is Direction.INPUT else info.outputLatency)
+
+    def close(self) -> None:
+        """Stop and free; waits `CLOSE_S` at most: a driver that hangs is left to itself. Idempotent."""
+        if not self._open:
+            return
+        self._open = False
+        stream = self._stream[0]
+
+        def end() -> None:
+            self._library.Pa_AbortStream(stream)
+            self._library.Pa_CloseStream(stream)
+
+        thread = threading.Thread(target=end, name="audio-close", daemon=True)
+        thread.start()
+        thread.join(CLOSE_S)
+
+
+def _block(ffi: Any, pointer: Any, frames: int, channels: int) -> Block:
+    """The C buffer as an array that shares its memory, shape (frames, channels)."""
+    return np.frombuffer(ffi.buffer(pointer, frames * channels * 2), np.int16).reshape(frames, channels)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """PortAudio prints its failed checks on standard error; what matters of them is in the error that is raised."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
