@@ -1,0 +1,232 @@
+"""`EmbeddedServer`: a livekit-server of our own on 127.0.0.1, for `livekit.url: embedded`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import structlog
+import yaml
+
+from appliance.errors import AltoError, NetworkError, Policy
+from appliance.ports import Clock
+from appliance.settings.model import EmbeddedServer as EmbeddedSettings
+
+log = structlog.get_logger()
+
+READY_S: Final = 15.0  # it answers after 0.2 s here; a Zero 2 W with a slow card is some ten times slower
+LOOK_S: Final = 0.05
+STOP_S: Final = 0.5  # the first SIGTERM waits for participants to leave, so a second and SIGKILL follow soon
+STUN_PORT: Final = 3478  # nobody listens there: it keeps clients from asking a public server for their address
+SECRET_BYTES: Final = 32
+LOOPBACK: Final = "127.0.0.1"
+
+
+class ServerMissing(AltoError):
+    """There is no livekit-server to start."""
+
+    policy = Policy.ASK_HUMAN
+    reason = "server_missing"
+
+
+class ServerFailed(NetworkError):
+    """It does not start: a port is taken, or it ended at once."""
+
+    reason = "server_failed"
+
+
+class EmbeddedServer:
+    """Started by `start`, which does nothing while it runs well; so who calls `start` before each session has a
+    server that comes back. Loop thread only."""
+
+    def __init__(self, *, settings: EmbeddedSettings, state_dir: Path, clock: Clock) -> None:
+        self._settings = settings
+        self._folder = state_dir / "embedded"
+        self._clock = clock
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._last_words = ""
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"ws://{LOOPBACK}:{self._settings.port}"
+
+    @property
+    def api_key_file(self) -> Path:
+        """Generated once, 0600."""
+        return self._folder / "api_key"
+
+    @property
+    def api_secret_file(self) -> Path:
+        """Generated once, 0600."""
+        return self._folder / "api_secret"
+
+    async def start(self) -> None:
+        """Have it running and answering. Raises ServerMissing, ServerFailed."""
+        if self._process is not None and self._process.returncode is None:
+            return
+        if self._process is not None:
+            log.warning("server.died", exit_code=self._process.returncode, detail=self._last_words)
+        binary = find_binary(self._settings.binary)
+        if await _answers(self._settings.port):
+            raise ServerFailed(
+                f"port {self._settings.port} is taken by another program",
+                fix="end it, or set livekit.embedded.port to a free one",
+            )
+        _warn_without_interface()
+        began = self._clock.monotonic()
+        await self._launch(binary)
+        await self._until_ready(began)
+        log.info("server.started", url=self.url, took_s=round(self._clock.monotonic() - began, 3))
+
+    async def stop(self) -> None:
+        """End it; idempotent, bounded to about a second."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for end in (process.terminate, process.terminate, process.kill):
+            if process.returncode is not None:
+                break
+            with contextlib.suppress(ProcessLookupError):
+                end()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), STOP_S if end == process.kill else STOP_S / 2)
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+        log.info("server.stopped", exit_code=process.returncode)
+
+    # ---- steps
+
+    async def _launch(self, binary: str) -> None:
+        config = self._write_files()
+        # Its life hangs on ours, also when we are killed. Not by preexec_fn: that would fork Python beside the SDK.
+        tied = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
+        self._process = await asyncio.create_subprocess_exec(
+            *tied,
+            binary,
+            "--config",
+            str(config),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        assert self._process.stdout is not None
+        self._reader = asyncio.create_task(self._read_log(self._process.stdout), name="server-log")
+
+    async def _until_ready(self, began: float) -> None:
+        assert self._process is not None
+        while not await _answers(self._settings.port):
+            if self._process.returncode is not None:
+                raise ServerFailed(
+                    f"livekit-server ended at once with {self._process.returncode}: {self._last_words}",
+                    fix="is one of the ports of livekit.embedded taken?",
+                )
+            if self._clock.monotonic() - began > READY_S:
+                await self.stop()
+                raise ServerFailed(f"livekit-server did not answer within {READY_S:g} s")
+            await asyncio.sleep(LOOK_S)
+
+    def _write_files(self) -> Path:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = {
+            self.api_key_file: "API" + secrets.token_hex(6),
+            self.api_secret_file: secrets.token_urlsafe(SECRET_BYTES),
+        }
+        for path, text in fresh.items():
+            if not path.exists() or not path.read_text().strip():
+                _write_private(path, text + "\n")
+        config = self._folder / "livekit.yaml"
+        _write_private(config, yaml.safe_dump(self._config()))
+        return config
+
+    def _config(self) -> dict[str, object]:
+        settings = self._settings
+        return {
+            "port": settings.port,
+            "bind_addresses": [LOOPBACK],
+            "keys": {self.api_key_file.read_text().strip(): self.api_secret_file.read_text().strip()},
+            "logging": {"level": "info", "json": True},
+            "rtc": {
+                "node_ip": LOOPBACK,
+                "enable_loopback_candidate": True,
+                "interfaces": {"includes": ["lo"]},
+                "use_external_ip": False,
+                "tcp_port": settings.rtc_tcp_port,
+                "udp_port": settings.rtc_udp_port,
+                "stun_servers": [f"{LOOPBACK}:{STUN_PORT}"],
+            },
+        }
+
+    async def _read_log(self, stream: asyncio.StreamReader) -> None:
+        while True:
+            try:
+                line = await stream.readline()
+            except ValueError:  # a line longer than the reader holds: the rest of it comes next
+                continue
+            if not line:
+                return
+            self._tell(line.decode(errors="replace").strip())
+
+    def _tell(self, line: str) -> None:
+        try:
+            fields = json.loads(line)
+            level, message = str(fields.get("level", "info")), str(fields.get("msg", ""))
+            error = str(fields.get("error", ""))
+        except (ValueError, AttributeError):
+            level, message, error = "info", line, ""
+        self._last_words = f"{message} {error}".strip()[:300]
+        say = log.warning if level in ("error", "fatal", "panic") else log.debug
+        say("server.log", message=message[:300], error=error[:300])
+
+
+def find_binary(named: str | None) -> str:
+    """livekit-server: the one that is named, beside the alto command, or on PATH. Raises ServerMissing."""
+    beside = Path(sys.executable).parent / "livekit-server"
+    candidates = [named] if named else [str(beside), "livekit-server"]
+    for candidate in candidates:
+        if found := shutil.which(candidate):
+            return found
+    raise ServerMissing(
+        f"no livekit-server at {named}" if named else "no livekit-server beside alto or on PATH",
+        fix="run deploy/dev setup, set livekit.embedded.binary, or give livekit.url the address of a server",
+    )
+
+
+async def _answers(port: int) -> bool:
+    timeout = aiohttp.ClientTimeout(total=1.0)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"http://{LOOPBACK}:{port}/"):
+            return True
+    except aiohttp.ClientConnectorError:
+        return False
+    except (aiohttp.ClientError, TimeoutError):
+        return True  # somebody listens and speaks something else
+
+
+def _warn_without_interface() -> None:
+    """The SDK gathers no loopback candidates of its own: with `lo` alone a call never connects (measured)."""
+    up = [path.name for path in Path("/sys/class/net").glob("*") if path.name != "lo" and _is_up(path)]
+    if not up:
+        log.warning("server.no_interface", fix="connect the board to any network: a call needs one interface beside lo")
+
+
+def _is_up(path: Path) -> bool:
+    try:
+        return (path / "operstate").read_text().strip() in ("up", "unknown")
+    except OSError:
+        return False
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)

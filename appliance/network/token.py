@@ -1,0 +1,217 @@
+"""Where the right to join comes from: a ready token, one made here, or one asked for.
+
+No error, repr or log line here ever holds a token or a secret.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+from livekit import api
+
+from appliance.errors import AttemptTimedOut, Rejected, Unreachable
+from appliance.ports import Clock, Grant, TokenSource
+from appliance.settings import secrets
+from appliance.settings.model import Settings
+from appliance.settings.secrets import Right
+
+ENDPOINT_S: Final = 8.0  # shorter than the setting's connect time: the join that follows needs some as well
+RENEW_SHARE: Final = 0.1  # of a token's life: asked anew when less than this is left…
+RENEW_S: Final = 30.0  # …or this
+CLOCK_SET_SINCE: Final = 1_704_067_200.0  # 2024: earlier than that a board's clock is just not set yet
+
+
+def token_source(settings: Settings, clock: Clock, *, embedded: tuple[str, Path, Path] | None = None) -> TokenSource:
+    """The source that these settings name. `embedded`: url, API key file and secret file of our own server."""
+    if embedded is not None:
+        url, key_file, secret_file = embedded
+        return MintedToken(settings, url, key=lambda: _text(key_file), secret=lambda: _text(secret_file))
+    right = secrets.right_of(settings.livekit)
+    if right in (Right.TOKEN, Right.TOKEN_FILE):
+        return ReadyToken(settings, clock)
+    if right is Right.ENDPOINT:
+        return EndpointToken(settings, clock)
+    return MintedToken(
+        settings,
+        settings.livekit.url,
+        key=lambda: secrets.api_key(settings.livekit),
+        secret=lambda: secrets.api_secret(settings.livekit).get_secret_value(),
+    )
+
+
+def _text(path: Path) -> str:
+    return secrets.read_secret(path).get_secret_value()
+
+
+class ReadyToken:
+    """`livekit.token`, or `token_file`, read again for each try."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+
+    async def grant(self) -> Grant:
+        """See `ports.TokenSource`. Raises Rejected for what the server would refuse anyway, with the cause."""
+        token = secrets.ready_token(self._settings.livekit).get_secret_value()
+        claims = claims_of(token)
+        refuse_useless(claims, self._settings, self._clock.time())
+        return Grant(self._settings.livekit.url, token, _number(claims.get("exp")))
+
+    def invalidate(self) -> None:
+        """Nothing is cached."""
+
+
+class MintedToken:
+    """Made on the device from key and secret, with no more rights than a station needs."""
+
+    def __init__(self, settings: Settings, url: str, *, key: Callable[[], str], secret: Callable[[], str]) -> None:
+        self._settings = settings
+        self._url = url
+        self._key = key
+        self._secret = secret
+
+    async def grant(self) -> Grant:
+        """See `ports.TokenSource`. Raises Rejected when a secret file cannot be read."""
+        settings = self._settings
+        rights = api.VideoGrants(
+            room_join=True,
+            room=settings.room,
+            can_publish=True,
+            can_publish_sources=["microphone"],
+            can_subscribe=True,
+            can_publish_data=True,
+            can_update_own_metadata=True,
+        )
+        token = (
+            api.AccessToken(self._key(), self._secret())
+            .with_identity(settings.identity)
+            .with_name(settings.name or settings.identity)
+            .with_ttl(datetime.timedelta(seconds=settings.livekit.token_ttl_s))
+            .with_grants(rights)
+            .to_jwt()
+        )
+        return Grant(self._url, token, _number(claims_of(token).get("exp")))
+
+    def invalidate(self) -> None:
+        """Nothing is cached: each try has a fresh one."""
+
+
+class EndpointToken:
+    """LiveKit's standard token endpoint, asked again shortly before a token ends or when one was refused."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._kept: Grant | None = None
+        self._renew_at = 0.0
+
+    async def grant(self) -> Grant:
+        """See `ports.TokenSource`."""
+        if self._kept is None or self._clock.time() >= self._renew_at:
+            self._keep(await self._ask())
+        assert self._kept is not None
+        return self._kept
+
+    def invalidate(self) -> None:
+        """Ask anew next time."""
+        self._kept = None
+
+    def _keep(self, grant: Grant) -> None:
+        now = self._clock.time()
+        left_s = (grant.expires_at or now) - now
+        self._kept, self._renew_at = grant, now + left_s - max(RENEW_S, RENEW_SHARE * left_s)
+
+    async def _ask(self) -> Grant:
+        livekit = self._settings.livekit
+        url = livekit.token_endpoint or ""
+        headers = {name: value.get_secret_value() for name, value in livekit.token_endpoint_headers.items()}
+        question = {
+            "room_name": self._settings.room,
+            "participant_identity": self._settings.identity,
+            "participant_name": self._settings.name or self._settings.identity,
+        }
+        where = secrets.public_url(url)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ENDPOINT_S)) as session,
+                session.post(url, json=question, headers=headers) as answer,
+            ):
+                return self._read(where, answer.status, await answer.text(errors="replace"))
+        except TimeoutError as error:
+            raise AttemptTimedOut(f"token endpoint {where} gave no answer in {ENDPOINT_S:g} s") from error
+        except aiohttp.ClientError as error:
+            why = type(error).__name__
+            fix = "check livekit.token_endpoint, name resolution and certificates"
+            raise Unreachable(f"token endpoint {where} cannot be asked ({why})", fix=fix) from error
+
+    def _read(self, where: str, status: int, body: str) -> Grant:
+        if 400 <= status < 500:
+            fix = "check token_endpoint_headers, room and identity"
+            raise Rejected(f"token endpoint {where} refused with {status}: {_first_line(body)}", fix=fix)
+        if not 200 <= status < 300:
+            raise Unreachable(f"token endpoint {where} answered {status}", fix="look at that server's log")
+        try:
+            fields = json.loads(body)
+            token = str(fields["participant_token"])
+            server = str(fields.get("server_url") or self._settings.livekit.url)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            what = f"token endpoint {where} answered something else than JSON with participant_token"
+            raise Unreachable(what, fix="is it a token endpoint, or a login page?") from None
+        claims = claims_of(token)
+        return Grant(server, token, _number(claims.get("exp")))
+
+
+# ---- what a token says of itself ---------------------------------------------------------------------------------
+
+
+def claims_of(token: str) -> Mapping[str, Any]:
+    """A token's claims, unverified: the server verifies. Raises Rejected for what is no token at all."""
+    try:
+        body = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    except (IndexError, ValueError, binascii.Error):
+        claims = None
+    if not isinstance(claims, dict):
+        raise Rejected("the token is no JWT", fix="it has three parts with dots between; was it cut short?")
+    return claims
+
+
+def refuse_useless(claims: Mapping[str, Any], settings: Settings, now: float) -> None:
+    """Raise Rejected, with the cause, for a token that cannot work: ended, not begun, or for another room."""
+    if now >= CLOCK_SET_SINCE:
+        end, begin = _number(claims.get("exp")), _number(claims.get("nbf"))
+        if end is not None and end <= now:
+            raise Rejected(f"the token ended {_ago(now - end)} ago", fix="get a new one; is this board's clock right?")
+        if begin is not None and begin > now + 60:
+            ahead = _ago(begin - now)
+            raise Rejected(f"the token begins only in {ahead}", fix="is this board's clock right?")
+    video = claims.get("video")
+    room = video.get("room") if isinstance(video, dict) else None
+    if room and room != settings.room:
+        raise Rejected(
+            f"the token is for room {room!r}, not {settings.room!r}", fix="correct room, or get another token"
+        )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _ago(seconds: float) -> str:
+    for size_s, word in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size_s:
+            return f"{seconds / size_s:.0f} {word}"
+    return f"{seconds:.0f} seconds"
+
+
+def _first_line(body: str) -> str:
+    """What an endpoint says, fit for a log: one line, short, and nothing that looks like a token."""
+    line = next((line.strip() for line in body.splitlines() if line.strip()), "no reason given")[:120]
+    return secrets.MASK if secrets.looks_secret(line) else "".join(c for c in line if c.isprintable())
