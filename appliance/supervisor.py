@@ -60,6 +60,9 @@ NEXT: Final[Mapping[State, frozenset[State]]] = {
 """The table of STATES in ARCHITECTURE.md; `_enter` refuses everything else."""
 
 
+_ON_PURPOSE: Final = ("stopped", "config_changed")  # somebody wanted it: no reason to worry whoever reads the log
+
+
 class _Renew(AltoError):
     """The settings changed so that the room must be joined anew: not a failure, no pause."""
 
@@ -329,7 +332,8 @@ class Supervisor:
             return
         now = self._clock.monotonic()
         self._down_since = now
-        log.warning("room.disconnected", reason=reason, detail=detail, lasted_s=round(now - self._up_since, 3))
+        say = log.info if reason in _ON_PURPOSE else log.warning
+        say("room.disconnected", reason=reason, detail=detail, lasted_s=round(now - self._up_since, 3))
 
     def _say_retry(self, pause_s: float, error: AltoError) -> None:
         news = error.reason != self._retry_said

@@ -33,7 +33,7 @@ _ERROR_HANDLER: Final = ctypes.CFUNCTYPE(
 _messages: deque[str] = deque(maxlen=KEPT_MESSAGES)
 
 
-@_ERROR_HANDLER
+@_ERROR_HANDLER  # type: ignore[untyped-decorator]
 def _remember(file: bytes, line: int, function: bytes, error: int, format_: bytes, argument: int) -> None:
     """libasound's error handler. The text is a printf format; its first argument is filled in where it is a string."""
     text = (format_ or b"").decode(errors="replace")
