@@ -19,7 +19,8 @@ from appliance.audio.ring import FrameRing
 from appliance.ports import Block, Samples
 
 _WARM_UP_S: Final = 0.1  # of silence; the engine's delay is 15 ms at most
-_PULLS_MAX: Final = 4  # a block is there after the first; rounding may want a second
+_SPARE: Final = 2  # samples kept ready: what the engine gives for a block is a sample more or less each time
+_PULLS_MAX: Final = 4  # one is the rule
 
 
 def _resampler(from_hz: int, to_hz: int) -> Callable[[F32], F32] | None:
@@ -73,7 +74,7 @@ class PlaybackConverter:
             missing = mono.size - self._ready.fill
             if missing <= 0:
                 break
-            ours = self._ours.get(math.ceil(missing * self._ratio))
+            ours = self._ours.get(math.ceil((missing + _SPARE) * self._ratio))
             self._pull(ours)
             scaled = self._scaled.get(ours.size)
             np.copyto(scaled, ours)

@@ -24,6 +24,7 @@ INT16_MAX: Final = 32767
 UNIT: Final = 32767.0  # not 32768: +1.0 has to fit into int16
 FULL_SCALE: Final = 32768.0  # 0 dBFS; a sine that touches the rails has −3.0 dBFS RMS
 FLOOR_DBFS: Final = -120.0  # below what 16 bits can hold: digital silence
+STEREO: Final = 2
 VOLUME_MAX: Final = 4.0  # +12 dB: enough for a timid microphone, not enough to hurt
 
 
@@ -60,16 +61,17 @@ def to_float32(samples: Samples, out: F32 | None = None) -> F32:
 
 
 def mix_down(block: Block, out: F32 | None = None) -> F32:
-    """Average the channels of an int16 block, shape (frames, channels), to scaled float32, shape (frames,).
+    """Make an int16 block, shape (frames, channels), mono: scaled float32, shape (frames,).
 
-    A channel that carries nothing counts all the same: one-sided sound comes out 6 dB softer, and two never clip.
+    Two channels are averaged: one-sided sound comes out 6 dB softer, and two sides never clip. Of more only the first
+    counts: microphone arrays put their processed sound there, and some of them the loudspeaker's on another.
     """
     out = np.empty(len(block), np.float32) if out is None else out
-    np.copyto(out, block[:, 0])
-    for channel in range(1, block.shape[1]):
-        np.add(out, block[:, channel], out=out)
-    if block.shape[1] > 1:
-        np.divide(out, block.shape[1], out=out)
+    if block.shape[1] == STEREO:
+        np.add(block[:, 0], block[:, 1], out=out, dtype=np.float32)
+        np.multiply(out, np.float32(0.5), out=out)
+    else:
+        np.copyto(out, block[:, 0])
     return out
 
 

@@ -51,12 +51,12 @@ def test_a_standing_excess_is_worked_off_in_small_jumps_with_pauses() -> None:
     watched(pacing, 40, 2.0)
     assert pacing.pending == 25 * MS
     jumps = []
-    for _ in range(100):
+    for frame in range(100):
         if jump := pacing.wanted():
-            jumps.append(jump)
+            jumps.append((frame, jump))
             pacing.jumped(jump)
         pacing.observe(15 * MS, FRAME)
-    assert jumps == [10 * MS, 10 * MS, 5 * MS]
+    assert jumps == [(0, 10 * MS), (10, 10 * MS), (20, 5 * MS)]
 
 
 def test_patience_ends_after_half_a_second_without_a_quiet_spot() -> None:

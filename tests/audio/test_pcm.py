@@ -94,6 +94,8 @@ def test_channels_are_averaged_down_and_copied_up() -> None:
     block = np.array([[100, 300], [32767, 32767], [-32768, -32768], [1000, 0]], np.int16)
     assert mix_down(block).tolist() == [200, 32767, -32768, 500]
     assert mix_down(block[:, :1]).tolist() == [100, 32767, -32768, 1000]
+    array = np.array([[1000, 1, 2, 3, 4, 30000]], np.int16)
+    assert mix_down(array).tolist() == [1000], "of a microphone array the first channel"
     out = np.zeros((2, 3), np.int16)
     assert mix_up(np.array([5, -6], np.int16), out).tolist() == [[5, 5, 5], [-6, -6, -6]]
 

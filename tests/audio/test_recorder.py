@@ -20,11 +20,12 @@ from tests.harness.vtime import run_jumping
 
 
 class Device:
-    """A tap point that plays a recording to its taps in blocks, on the loop's time."""
+    """A tap point that plays a recording to its taps in blocks, on the loop's time; `uneven`: two by two."""
 
-    def __init__(self, sound: Samples, block: int = FRAME) -> None:
+    def __init__(self, sound: Samples, block: int = FRAME, *, uneven: bool = False) -> None:
         self.sound = sound
         self.block = block
+        self.uneven = uneven
         self.taps: list[FrameRing] = []
 
     def add_tap(self, ring: FrameRing) -> None:
@@ -34,8 +35,9 @@ class Device:
         self.taps.remove(ring)
 
     async def play(self) -> None:
-        for begin in range(0, len(self.sound), self.block):
-            await asyncio.sleep(self.block / 48000)
+        for turn, begin in enumerate(range(0, len(self.sound), self.block)):
+            early = (0.2, 1.8)[turn % 2] if self.uneven else 1.0
+            await asyncio.sleep(early * self.block / 48000)
             for tap in self.taps:
                 tap.write(self.sound[begin : begin + self.block])
 
@@ -110,10 +112,11 @@ def test_a_device_that_gives_nothing_is_silence_beside_the_other() -> None:
     assert holds(sink.side(1, 2), mix)
 
 
-def test_a_device_that_comes_back_is_recorded_whole_again() -> None:
-    """0.3 s of sound, 0.5 s away, sound again: two unbroken pieces."""
-    first, second = noise(1, 14400), noise(2, 48000)
-    device = Device(first)
+@pytest.mark.parametrize("uneven", [False, True])
+def test_a_device_that_comes_back_is_recorded_whole_again(uneven: bool) -> None:
+    """0.3 s of sound, 0.5 s away, sound again: two unbroken pieces, also when its blocks come in bunches."""
+    first, second = noise(1, 14400), noise(2, 2 * 48000)
+    device = Device(first, block=4800, uneven=uneven)
     sink = Collected()
 
     async def story() -> None:
@@ -187,6 +190,7 @@ def read_wav(path: Path) -> tuple[int, int, Samples]:
         return file.getframerate(), file.getnchannels(), pcm
 
 
+@pytest.mark.slow
 def test_a_wav_file_holds_what_was_played(tmp_path: Path) -> None:
     said = noise(1, 48000)
     device = Device(said)

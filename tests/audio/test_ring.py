@@ -164,10 +164,29 @@ def test_any_order_of_writes_and_reads_gives_the_newest_in_order(bound: int, ste
     assert ring.dropped == dropped + max(0, len(waiting) - bound)
 
 
+def test_a_write_that_is_half_done_shows_neither_its_new_nor_its_old_samples() -> None:
+    """Look at the ring from inside a write, where another thread might be at that very moment."""
+    looked: list[tuple[int, bool, bool]] = []
+
+    class Watched(FrameRing):
+        def _store(self, position: int, samples: Samples) -> None:
+            old = np.zeros(10, np.int16)
+            looked.append((self.fill, self.peek(old, -150), self.peek(old, -100)))
+            super()._store(position, samples)
+
+    ring = Watched(100)
+    ring.write(count_from(0, 100))
+    ring.skip(100)
+    ring.write(count_from(100, 50))
+    ring.skip(50)
+    ring.write(count_from(150, 60))
+    assert looked[-1] == (0, False, True), "60 samples in flight are not there yet, and the first 10 no more"
+
+
 def test_two_threads_lose_nothing_and_tear_nothing() -> None:
     """A writer and a reader at full speed: every frame is one unbroken run, and each gap is counted."""
     ring = FrameRing(4800)
-    total, frame = 2_000_000, 480
+    total, frame = 720_000, 480
     done = threading.Event()
 
     def write() -> None:
