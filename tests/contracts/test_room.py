@@ -1,0 +1,510 @@
+"""One suite for `ports.RoomConnection`, on the fake and on the real SDK: so the fake stays honest."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import pytest
+from livekit import api
+
+from appliance.errors import AttemptTimedOut, Evicted, NetworkError, Policy, Rejected, ServerClosed, Unreachable
+from appliance.network.livekit_room import LiveKitRoom, pending_connects
+from appliance.ports import RemoteVoice, RoomConnection, Samples
+from tests.fakes.room import Answer, FakeServer
+from tests.harness.aio import run
+from tests.harness.ports import free_port
+from tests.harness.server import LiveKitServer
+from tests.harness.wait import until_async
+
+RATE_HZ = 48_000
+FRAME = 480
+SOON_S = 5.0
+
+
+class Listener:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.voices: dict[str, RemoteVoice] = {}
+        self.closed_by: Exception | None = None
+
+    def on_participant_joined(self, identity: str) -> None:
+        self.told.append(f"joined {identity}")
+
+    def on_participant_left(self, identity: str) -> None:
+        self.told.append(f"left {identity}")
+
+    def on_voice(self, voice: RemoteVoice) -> None:
+        self.told.append(f"voice {voice.identity}")
+        self.voices[voice.sid] = voice
+
+    def on_voice_gone(self, sid: str) -> None:
+        self.told.append(f"gone {self.voices.pop(sid).identity}")
+
+    def on_reconnecting(self) -> None:
+        self.told.append("reconnecting")
+
+    def on_reconnected(self) -> None:
+        self.told.append("reconnected")
+
+    def on_closed(self, error: Exception) -> None:
+        assert self.closed_by is None, "told twice that the session is over"
+        self.told.append("closed")
+        self.closed_by = error
+
+    def voice_of(self, identity: str) -> RemoteVoice | None:
+        return next((v for v in self.voices.values() if v.identity == identity), None)
+
+
+class World(Protocol):
+    """A server that can be asked for trouble."""
+
+    url: str
+    deaf_url: str
+    """Where nothing listens."""
+
+    def room(self) -> RoomConnection: ...
+    def token(self, identity: str) -> str: ...
+    def bad_token(self) -> str: ...
+    def mute_token(self, identity: str) -> str: ...
+    def silence(self) -> contextlib.AbstractAsyncContextManager[str]: ...
+    async def remove(self, identity: str) -> None: ...
+    async def delete_room(self) -> None: ...
+    def kill(self) -> None: ...
+    def start(self) -> None: ...
+    def pending(self) -> int: ...
+
+
+class FakeWorld:
+    """`FakeServer` under the suite's names."""
+
+    deaf_url = "ws://elsewhere.invalid"
+
+    def __init__(self) -> None:
+        self.server = FakeServer()
+        self.url = self.server.url
+        self.room = self.server.new_room
+        self.token = self.server.token
+        self.kill = self.server.kill
+        self.start = self.server.start
+
+    def bad_token(self) -> str:
+        self.server.answers.append(Answer.REJECT)
+        return self.token("kitchen")
+
+    def mute_token(self, identity: str) -> str:
+        self.server.may_publish = False
+        return self.token(identity)
+
+    @contextlib.asynccontextmanager
+    async def silence(self) -> AsyncIterator[str]:
+        self.server.default_answer = Answer.SILENT
+        yield self.url
+
+    async def remove(self, identity: str) -> None:
+        self.server.evict(identity, "somebody removed this station from the room")
+
+    async def delete_room(self) -> None:
+        self.server.close_room()
+
+    def pending(self) -> int:
+        return self.server.pending_connects
+
+
+class RealWorld:
+    """The SDK against a real server, in a room of the test's own."""
+
+    def __init__(self, server: LiveKitServer) -> None:
+        self.server = server
+        self.url = server.url
+        self.deaf_url = f"ws://127.0.0.1:{free_port()}"
+        self.name = f"contract-{secrets.token_hex(4)}"
+
+    def room(self) -> RoomConnection:
+        return LiveKitRoom(sample_rate=RATE_HZ)
+
+    def token(self, identity: str) -> str:
+        return self.server.token(identity, self.name)
+
+    def bad_token(self) -> str:
+        return self.token("kitchen")[:-4] + "AAAA"
+
+    def mute_token(self, identity: str) -> str:
+        return self.server.token(identity, self.name, can_publish=False)
+
+    @contextlib.asynccontextmanager
+    async def silence(self) -> AsyncIterator[str]:
+        open_ends: list[asyncio.StreamWriter] = []
+
+        async def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            open_ends.append(writer)
+
+        silent = await asyncio.start_server(accept, "127.0.0.1", 0)
+        yield f"ws://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+        silent.close()  # the native connect goes on by itself; now it is refused, and ends
+        for writer in open_ends:
+            writer.close()
+
+    async def remove(self, identity: str) -> None:
+        async with self._api() as client:
+            await client.room.remove_participant(api.RoomParticipantIdentity(room=self.name, identity=identity))
+
+    async def delete_room(self) -> None:
+        async with self._api() as client:
+            await client.room.delete_room(api.DeleteRoomRequest(room=self.name))
+
+    def _api(self) -> api.LiveKitAPI:
+        return api.LiveKitAPI(self.url.replace("ws:", "http:"), self.server.api_key, self.server.api_secret)
+
+    def kill(self) -> None:
+        self.server.kill()
+
+    def start(self) -> None:
+        self.server.start()
+
+    def pending(self) -> int:
+        return pending_connects()
+
+
+both = pytest.mark.parametrize(
+    "world", ["fake", pytest.param("real", marks=[pytest.mark.server, pytest.mark.slow])], indirect=True
+)
+
+
+@pytest.fixture
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    if request.param == "fake":
+        yield FakeWorld()
+    else:
+        yield RealWorld(request.getfixturevalue("livekit_server"))
+
+
+@pytest.fixture
+def mortal_world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """A server of the test's own, to be killed."""
+    if request.param == "fake":
+        yield FakeWorld()
+    else:
+        yield RealWorld(request.getfixturevalue("fresh_livekit_server"))
+
+
+# ---- the stories' vocabulary -------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def joined(world: World, identity: str, *, talks: bool = False) -> AsyncIterator[tuple[RoomConnection, Listener]]:
+    room, listener = world.room(), Listener()
+    await room.connect(world.url, world.token(identity), listener, deadline_s=SOON_S)
+    try:
+        if talks:
+            await room.publish_microphone(rate_hz=RATE_HZ)
+        yield room, listener
+    finally:
+        await room.disconnect()
+        for voice in list(listener.voices.values()):
+            await voice.aclose()
+
+
+@contextlib.asynccontextmanager
+async def talking(room: RoomConnection, frame: Samples) -> AsyncIterator[asyncio.Task[None]]:
+    """`frame`, again and again, at the pace of a microphone."""
+
+    async def talk() -> None:
+        loop = asyncio.get_running_loop()
+        next_s = loop.time()
+        while True:
+            await room.send(frame)
+            next_s += 0.01
+            await asyncio.sleep(max(0.0, next_s - loop.time()))
+
+    task = asyncio.create_task(talk())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+def tone() -> Samples:
+    wave = 8000 * np.sin(2 * np.pi * 1000 * np.arange(FRAME) / RATE_HZ)
+    return wave.astype(np.int16)
+
+
+async def comes(condition: Callable[[], Any], what: str, listener: Listener | None = None) -> Any:
+    return await until_async(condition, SOON_S, lambda: f"{what}; told: {listener.told if listener else ''}")
+
+
+# ---- hearing each other ------------------------------------------------------------------------------------------
+
+
+@both
+def test_what_one_sends_the_other_hears_in_10_ms_frames(world: World) -> None:
+    async def story() -> None:
+        async with joined(world, "kitchen", talks=True) as (kitchen, _), joined(world, "porch") as (_, ears):
+            voice = await comes(lambda: ears.voice_of("kitchen"), "the kitchen's voice", ears)
+            assert voice.is_microphone
+            async with talking(kitchen, tone()):
+                async for frame in voice.frames():
+                    assert frame.dtype == np.int16
+                    assert frame.shape == (FRAME,)
+                    if np.abs(frame.astype(int)).max() > 4000:
+                        return
+
+    run(story())
+
+
+@both
+def test_who_is_there_and_who_comes_is_told_once_and_before_the_voice(world: World) -> None:
+    async def story() -> None:
+        async with joined(world, "kitchen", talks=True) as (kitchen, first):
+            async with joined(world, "porch", talks=True) as (porch, second):
+                await comes(lambda: first.voice_of("porch"), "the porch's voice", first)
+                await comes(lambda: second.voice_of("kitchen"), "the kitchen's voice", second)
+                assert kitchen.participants == ("porch",)
+                assert porch.participants == ("kitchen",)
+            await comes(lambda: "left porch" in first.told, "the porch to leave", first)
+            assert first.told == ["joined porch", "voice porch", "gone porch", "left porch"]
+            assert second.told[:2] == ["joined kitchen", "voice kitchen"]
+            assert kitchen.participants == ()
+
+    run(story())
+
+
+@both
+def test_a_voice_that_nobody_reads_keeps_100_ms_and_counts_the_rest(world: World) -> None:
+    async def story() -> None:
+        async with joined(world, "kitchen", talks=True) as (kitchen, _), joined(world, "porch") as (_, ears):
+            voice = await comes(lambda: ears.voice_of("kitchen"), "the kitchen's voice", ears)
+            async with talking(kitchen, tone()):
+                await comes(lambda: voice.dropped_frames >= 5, "dropped frames")
+                waiting, frames = 0, voice.frames()
+                with contextlib.suppress(TimeoutError):
+                    while waiting < 50:
+                        async with asyncio.timeout(0.002):  # a frame that waits comes at once, a fresh one in 10 ms
+                            await anext(frames)
+                        waiting += 1
+                assert 8 <= waiting <= 13
+
+    run(story())
+
+
+@both
+def test_closing_a_voice_ends_its_frames(world: World) -> None:
+    async def story() -> None:
+        async with joined(world, "kitchen", talks=True), joined(world, "porch") as (_, ears):
+            voice = await comes(lambda: ears.voice_of("kitchen"), "the kitchen's voice", ears)
+
+            async def listen() -> None:
+                async for _ in voice.frames():
+                    pass
+
+            listening = asyncio.create_task(listen())
+            await asyncio.sleep(0)
+            await voice.aclose()
+            await voice.aclose()
+            await asyncio.wait_for(listening, 1.0)
+
+    run(story())
+
+
+@both
+def test_stats_tell_the_path_once_audio_flows(world: World) -> None:
+    async def story() -> None:
+        async with joined(world, "kitchen", talks=True) as (kitchen, _), joined(world, "porch") as (porch, ears):
+            await comes(lambda: ears.voice_of("kitchen"), "the kitchen's voice", ears)
+            async with talking(kitchen, tone()):
+
+                async def known() -> bool:
+                    link = await porch.stats()
+                    return link.path == "udp host" and link.jitter_buffer_ms is not None
+
+                await comes(known, "the statistics")
+        assert (await porch.stats()).path == "", "a session that ended knows nothing"
+
+    run(story())
+
+
+# ---- not getting in ----------------------------------------------------------------------------------------------
+
+
+@both
+def test_an_address_where_nothing_listens_is_unreachable(world: World) -> None:
+    async def story() -> None:
+        with pytest.raises(Unreachable):
+            await world.room().connect(world.deaf_url, world.token("kitchen"), Listener(), deadline_s=SOON_S)
+
+    run(story())
+
+
+@both
+def test_a_wrong_token_is_rejected_and_a_person_is_asked(world: World) -> None:
+    async def story() -> None:
+        token = world.bad_token()
+        with pytest.raises(Rejected) as refusal:
+            await world.room().connect(world.url, token, Listener(), deadline_s=SOON_S)
+        assert refusal.value.policy is Policy.ASK_HUMAN
+        assert token not in str(refusal.value)
+
+    run(story())
+
+
+@both
+def test_a_server_that_stays_silent_costs_the_deadline_and_no_more(world: World) -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        async with world.silence() as url:
+            began_s = loop.time()
+            with pytest.raises(AttemptTimedOut):
+                await world.room().connect(url, world.token("kitchen"), Listener(), deadline_s=0.2)
+            assert loop.time() - began_s < 1.0
+            assert world.pending() == 1, "the native connect was cancelled"
+
+    run(story())
+    assert pending_connects() == 0
+
+
+@both
+def test_a_caller_that_is_cancelled_leaves_the_native_connect_alone(world: World) -> None:
+    async def story() -> None:
+        async with world.silence() as url:
+            attempt = asyncio.create_task(
+                world.room().connect(url, world.token("kitchen"), Listener(), deadline_s=SOON_S)
+            )
+            await asyncio.sleep(0.02)
+            attempt.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await attempt
+            assert world.pending() == 1, "the native connect was cancelled"
+
+    run(story())
+    assert pending_connects() == 0
+
+
+@both
+def test_a_token_without_the_right_to_talk_joins_and_cannot_publish(world: World) -> None:
+    async def story() -> None:
+        room = world.room()
+        await room.connect(world.url, world.mute_token("kitchen"), Listener(), deadline_s=SOON_S)
+        with pytest.raises(Rejected):
+            await room.publish_microphone(rate_hz=RATE_HZ)
+        await room.disconnect()
+
+    run(story())
+
+
+# ---- the end of a session ----------------------------------------------------------------------------------------
+
+
+@both
+def test_leaving_is_quick_quiet_and_may_be_done_twice(world: World) -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        async with joined(world, "kitchen", talks=True) as (room, listener):
+            began_s = loop.time()
+            await room.disconnect()
+            await room.disconnect()
+            assert loop.time() - began_s < 1.0
+            with pytest.raises(NetworkError):
+                await room.send(tone())
+            assert room.participants == ()
+            assert "closed" not in listener.told, "whoever leaves is not told that it is over"
+
+    run(story())
+
+
+@both
+def test_a_room_that_never_connected_can_be_left(world: World) -> None:
+    async def story() -> None:
+        await world.room().disconnect()
+
+    run(story())
+
+
+@both
+def test_the_same_identity_evicts_the_one_before(world: World) -> None:
+    async def story() -> None:
+        async with joined(world, "kitchen", talks=True) as (room, first), joined(world, "kitchen") as (_, second):
+            await comes(lambda: first.closed_by, "the end of the first session", first)
+            assert isinstance(first.closed_by, Evicted)
+            assert second.closed_by is None
+            with pytest.raises(NetworkError):
+                await room.send(tone())
+
+    run(story())
+
+
+@both
+def test_whoever_is_removed_is_told_so(world: World) -> None:
+    async def story() -> None:
+        async with joined(world, "kitchen") as (_, listener):
+            await world.remove("kitchen")
+            await comes(lambda: listener.closed_by, "the end of the session", listener)
+            assert isinstance(listener.closed_by, Evicted)
+
+    run(story())
+
+
+@both
+def test_a_deleted_room_ends_the_session_until_the_next_try(world: World) -> None:
+    async def story() -> None:
+        async with joined(world, "kitchen") as (_, listener):
+            await world.delete_room()
+            await comes(lambda: listener.closed_by, "the end of the session", listener)
+            assert isinstance(listener.closed_by, ServerClosed)
+            assert listener.closed_by.policy is Policy.RETRY
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    "mortal_world", ["fake", pytest.param("real", marks=[pytest.mark.server, pytest.mark.slow])], indirect=True
+)
+def test_a_server_that_is_killed_and_comes_back_leaves_one_voice_and_no_false_farewell(mortal_world: World) -> None:
+    world = mortal_world
+
+    async def story() -> None:
+        async with (
+            joined(world, "kitchen", talks=True) as (kitchen, first),
+            joined(world, "porch", talks=True) as (porch, second),
+            talking(kitchen, tone()),
+            talking(porch, tone()),
+        ):
+            await comes(lambda: first.voice_of("porch") and second.voice_of("kitchen"), "both voices", first)
+            world.kill()
+            await comes(lambda: "reconnecting" in first.told and "reconnecting" in second.told, "the break", first)
+            await asyncio.to_thread(world.start) if isinstance(world, RealWorld) else world.start()
+            for ears, who in ((first, "porch"), (second, "kitchen")):
+                await until_async(lambda ears=ears: "reconnected" in ears.told, 15.0, "the mended connection")
+                voice = await until_async(lambda ears=ears, who=who: ears.voice_of(who), 15.0, f"the voice of {who}")
+                assert [v.identity for v in ears.voices.values()] == [who]
+                await asyncio.wait_for(_loud(voice), SOON_S)
+
+    run(story(), timeout_s=60)
+
+
+async def _loud(voice: RemoteVoice) -> None:
+    async for frame in voice.frames():
+        if np.abs(frame.astype(int)).max() > 4000:
+            return
+
+
+# ---- what would abort the process ------------------------------------------------------------------------------
+
+
+@both
+@pytest.mark.parametrize("samples", [0, 1, 160, 479, 481, 960])
+def test_a_frame_that_is_not_10_ms_is_refused_before_it_reaches_native_code(world: World, samples: int) -> None:
+    async def story() -> None:
+        async with joined(world, "kitchen", talks=True) as (room, _):
+            with pytest.raises(ValueError, match="480"):
+                await room.send(np.zeros(samples, np.int16))
+            with pytest.raises(ValueError, match="int16"):
+                await room.send(np.zeros(FRAME, np.float32))  # type: ignore[arg-type]
+
+    run(story())
