@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -18,8 +19,9 @@ from appliance import __version__
 from appliance.audio.portaudio import PortAudioBackend
 from appliance.audio.worker import DeviceWorker
 from appliance.clock import SystemClock
+from appliance.doctor import Context, Result, run_checks
 from appliance.errors import AltoError, ConfigError
-from appliance.network.server import EmbeddedServer
+from appliance.network.server import EmbeddedServer, find_binary
 from appliance.network.token import token_source
 from appliance.observe.log import LogPipe, configure
 from appliance.observe.metrics import MetricsReporter
@@ -66,6 +68,20 @@ def run(load: Callable[[], Loaded]) -> int:
     pipe.flush()
     _end_soon(0)
     return 0
+
+
+async def examine(load: Callable[[], Loaded], socket: Callable[[], Path]) -> list[Result]:
+    """`alto doctor`: every check on the real parts."""
+    return await run_checks(
+        Context(
+            load=load,
+            socket=socket,
+            devices=PortAudioBackend().devices,
+            grant=lambda settings: token_source(settings, SystemClock()).grant(),
+            embedded_binary=lambda settings: find_binary(settings.livekit.embedded.binary),
+            state_dir=state_dir(),
+        )
+    )
 
 
 def _end_soon(code: int) -> None:

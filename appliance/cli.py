@@ -243,9 +243,14 @@ def record(args: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """`alto doctor`."""
-    from appliance import checkup
+    import asyncio
 
-    return checkup.run(load=lambda: _load(args), socket=lambda: _socket(args), as_json=args.json)
+    from appliance import doctor as doctor_
+    from appliance.app import examine
+
+    results = asyncio.run(examine(lambda: _load(args), lambda: _socket(args)))
+    print(json.dumps(doctor_.as_json(results), indent=2) if args.json else doctor_.render(results))
+    return doctor_.exit_code(results)
 
 
 # ---- helpers -----------------------------------------------------------------------------------------------------

@@ -33,8 +33,8 @@ class Call:
 
     def settings(self, name: str, **more: Any) -> dict[str, Any]:
         """alto.yaml of a station on the virtual devices of that name."""
-        more = {"metrics": {"interval_s": 1}, **more}
-        return station_settings(name, server=self.server, room=self.room, sound=self.sound.station(name), **more)
+        more = {"metrics": {"interval_s": 1}, "room": self.room, **more}
+        return station_settings(name, server=self.server, sound=self.sound.station(name), **more)
 
     def station(self, name: str, *, wait: bool = True, **more: Any) -> Station:
         """Start `alto run`; by default until it is in the room with sound open."""
