@@ -104,7 +104,12 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-playback", action="store_true", help="talk only")
     group.add_argument("--no-capture", action="store_true", help="listen only")
     group.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="any other key, e.g. audio.block_ms=20"
+        "--set",
+        action="append",
+        default=[],
+        type=_pair,
+        metavar="KEY=VALUE",
+        help="any other key, e.g. audio.block_ms=20",
     )
 
 
@@ -257,7 +262,15 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 def _load(args: argparse.Namespace) -> Loaded:
-    return load(find_config(args.config, os.environ), flags=_flags(args), env=os.environ)
+    names = {key: flag for flag, key, _, _ in OVERRIDES} | {key: f"--set {key}" for key, _ in getattr(args, "set", ())}
+    return load(find_config(args.config, os.environ), flags=_flags(args), env=os.environ, flag_names=names)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
 
 
 def _flags(args: argparse.Namespace) -> dict[str, object]:
@@ -270,7 +283,7 @@ def _flags(args: argparse.Namespace) -> dict[str, object]:
         flags["audio.output.enabled"] = False
     if getattr(args, "no_capture", False):
         flags["audio.input.enabled"] = False
-    return flags
+    return {**flags, **dict(getattr(args, "set", ()))}
 
 
 def _socket(args: argparse.Namespace) -> Path:
