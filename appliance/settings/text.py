@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
-from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from appliance.settings.problems import Problem
@@ -38,14 +38,14 @@ def decode(data: bytes, file: str) -> tuple[str | None, list[Problem]]:
     if data and not data.strip(b"\0"):
         fix = "the file was lost in a power cut: restore it from a copy"
         return None, [Problem(file, 1, 1, "", f"{len(data)} zero bytes", "UTF-8 text", fix)]
-    data = data.removeprefix(codecs.BOM_UTF8)
-    problems = [_not_utf8(data, at, file) for at in _first_of_each_line(data, _undecodable(data))]
-    if problems:
+    lines = data.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    bad = (_not_utf8(line, number, file) for number, line in enumerate(lines, 1))
+    if problems := list(islice((problem for problem in bad if problem), MAX_TEXT_PROBLEMS)):
         return None, problems
-    text = data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
-    matches = {text.count("\n", 0, match.start()): match for match in reversed(_found_forbidden(text))}
-    problems = [_forbidden(text, line, match, file) for line, match in sorted(matches.items())]
-    return (None if problems else text), problems[:MAX_TEXT_PROBLEMS]
+    text = b"\n".join(lines).decode("utf-8")
+    hidden = (_forbidden(line, number, file) for number, line in enumerate(text.split("\n"), 1))
+    problems = list(islice((problem for problem in hidden if problem), MAX_TEXT_PROBLEMS))
+    return (None if problems else text), problems
 
 
 def _other_unicode(data: bytes) -> str | None:
@@ -53,53 +53,32 @@ def _other_unicode(data: bytes) -> str | None:
         if data.startswith(mark):
             return name
     head = data[:64]
+    if len(head) >= 8 and head.count(0) * 4 >= len(head) * 3 and head.strip(b"\0"):
+        return "UTF-32"
     even, odd = head[0::2].count(0), head[1::2].count(0)
     # Latin letters in UTF-16 have a zero in every second byte, and in no other.
     return "UTF-16" if len(head) >= 4 and max(even, odd) > len(head) // 3 and min(even, odd) == 0 else None
 
 
-def _undecodable(data: bytes) -> Iterator[int]:
-    """Offset of every byte that is not UTF-8."""
-    start = 0
-    while start < len(data):
-        try:
-            data[start:].decode("utf-8")
-        except UnicodeDecodeError as err:
-            yield start + err.start
-            start += err.end
-        else:
-            return
+def _not_utf8(line: bytes, number: int, file: str) -> Problem | None:
+    """The first byte of the line that is not UTF-8."""
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError as err:
+        column = len(line[: err.start].decode("utf-8")) + 1
+        found = f"byte 0x{line[err.start]:02X}, which is not UTF-8 (the file was saved as Latin-1 or Windows-1252?)"
+        return Problem(file, number, column, "", found, "UTF-8 text", _SAVE_AS)
+    return None
 
 
-def _first_of_each_line(data: bytes, offsets: Iterator[int]) -> Iterator[int]:
-    last_line, count = -1, 0
-    for at in offsets:
-        line = data.count(b"\n", 0, at)
-        if line == last_line:
-            continue
-        if count == MAX_TEXT_PROBLEMS:
-            return
-        last_line, count = line, count + 1
-        yield at
-
-
-def _not_utf8(data: bytes, at: int, file: str) -> Problem:
-    line = data.count(b"\n", 0, at) + 1
-    column = len(data[data.rfind(b"\n", 0, at) + 1 : at].decode("utf-8", "replace")) + 1
-    found = f"byte 0x{data[at]:02X}, which is not UTF-8 (the file was saved as Latin-1 or Windows-1252?)"
-    return Problem(file, line, column, "", found, "UTF-8 text", _SAVE_AS)
-
-
-def _found_forbidden(text: str) -> list[re.Match[str]]:
-    return list(_FORBIDDEN.finditer(text))
-
-
-def _forbidden(text: str, line: int, match: re.Match[str], file: str) -> Problem:
-    column = match.start() - (text.rfind("\n", 0, match.start()) + 1) + 1
+def _forbidden(line: str, number: int, file: str) -> Problem | None:
+    """The first character of the line that must not be in it."""
+    match = _FORBIDDEN.search(line)
+    if match is None:
+        return None
     char = match.group()
     name = "a NUL character" if char == "\0" else unicodedata.name(char, "a control character").lower()
-    found = f"U+{ord(char):04X} ({name})"
     fix = "delete the invisible character, or write the line anew"
     if char == "\0":
         fix = "delete it; zero bytes in a file are often left by a power cut, then restore it from a copy"
-    return Problem(file, line + 1, column, "", found, "visible text", fix)
+    return Problem(file, number, match.start() + 1, "", f"U+{ord(char):04X} ({name})", "visible text", fix)
