@@ -7,91 +7,100 @@ from typing import Final
 from appliance.observe.events import Event
 
 _REASON: Final = "the stable word for why, as in errors.py (unreachable, rejected, device_missing, …)"
+_DETAIL: Final = "the sentence for a person"
+_FIX: Final = "what to do about it"
+_FOLDED: Final = "how many alike ones were left out before this one"
+_LEG: Final = "input (microphone) or output (speaker)"
+_STATES: Final = "starting, connecting, online, degraded, recovering, waiting, blocked, stopping or stopped"
 
-EVENTS: Final[tuple[Event, ...]] = (
-    # ---- the appliance -------------------------------------------------------------------------------------------
+_APPLIANCE: Final = (
     Event(
         "appliance.started",
         "info",
         "The process runs with valid settings; nothing is open yet.",
-        {"identity": "this station's name", "room": "the room it will join", "version": "of alto", "pid": "process id"},
+        {"version": "of alto", "pid": "process id", "room": "the room it will join"},
         "once for each boot or update; more often: something restarts it",
     ),
-    Event(
-        "appliance.stopping",
-        "info",
-        "Somebody asked it to end.",
-        {"reason": "what asked: sigterm, sigint, or an error's reason"},
-        "only when you stopped it",
-    ),
+    Event("appliance.stopping", "info", "Somebody asked it to end.", {}, "only when you stopped it"),
     Event(
         "appliance.stopped",
         "info",
         "Everything is closed; the last line of a run.",
-        {"code": "exit code", "took_s": "seconds from stopping to stopped"},
-        "code 0, took_s below 2",
+        {"exit_code": "of the process", "uptime_s": "seconds since its start"},
+        "exit_code 0",
     ),
     Event(
         "state.changed",
-        "info|warning|error",
-        "The supervisor entered another state.",
-        {
-            "from": "state before",
-            "to": "state now: starting, connecting, online, degraded, recovering, waiting, blocked, stopping, stopped",
-            "reason": _REASON,
-            "detail?": "the sentence for a person",
-            "fix?": "what to do about it",
-            "after_s?": "seconds spent in the state before",
-        },
-        "to: online, and then nothing for weeks",
+        "info|warning|debug",
+        "The supervisor entered another state. The repeats of a retry are debug.",
+        {"from": "state before", "to": f"state now: {_STATES}", "reason": _REASON, "detail": _DETAIL},
+        "to online, and then nothing for weeks",
     ),
-    # ---- configuration -------------------------------------------------------------------------------------------
+)
+
+_CONFIGURATION: Final = (
     Event(
         "config.loaded",
         "info",
         "The configuration that this run starts with.",
-        {"file": "path of alto.yaml, or none", "warnings": "list of sentences, each with its fix"},
+        {"path": "of alto.yaml", "warnings": "list: file:line:column: key: what was found, the fix"},
         "no warnings",
     ),
     Event(
         "config.rejected",
-        "error|warning",
-        "A changed file has errors; the running configuration stays in force.",
-        {"file": "path", "problems": "list: file:line:column: key: what was found, what is allowed, the fix"},
+        "error",
+        "A file has errors. At the start the process ends (78); later the running configuration stays in force.",
+        {"path": "of the file", "problems": "list: file:line:column: key: what was found, what is allowed, the fix"},
         "never",
     ),
     Event(
         "config.applied",
         "info",
         "A changed file is in force.",
-        {"file": "path", "changes": "list of the keys that changed", "how?": "live, devices or reconnect"},
+        {"path": "of the file", "keys": "list of the keys that changed", "session": "whether the room is joined anew"},
         "after you saved the file",
     ),
-    # ---- the room ------------------------------------------------------------------------------------------------
+    Event(
+        "config.secret_changed",
+        "info",
+        "A file with a token, key or secret has a new content; joining is tried again.",
+        {},
+        "when you, or who renews tokens, replaced it",
+    ),
+)
+
+_ROOM: Final = (
     Event(
         "room.connected",
         "info",
         "In the room; the microphone is published.",
-        {"room": "its name", "url": "the server, without secrets", "took_s": "seconds that joining took"},
+        {
+            "room": "its name",
+            "url": "the server, or embedded",
+            "participants": "how many others are there",
+            "took_s": "seconds that joining, or mending the connection, took",
+            "resumed": "whether the SDK mended a broken connection by itself",
+            "outage_s": "seconds without a room before; null at the first time",
+        },
         "took_s below 1 in a LAN, below 3 over the Internet",
     ),
     Event(
         "room.disconnected",
         "info|warning",
-        "Not in the room any more.",
-        {"reason": _REASON, "detail?": "the sentence for a person", "session_s?": "seconds that it had lasted"},
+        "Not in the room any more; info when it was on purpose. Once for each outage.",
+        {"reason": _REASON, "detail": _DETAIL, "lasted_s": "seconds that the stay had lasted"},
         "only at a stop or a server's restart",
     ),
     Event(
         "room.retry",
         "warning|debug",
-        "Joining failed and will be tried again. The first is a warning, its repeats are debug.",
+        "Joining failed and will be tried again. The first of a reason is a warning, its repeats are debug.",
         {
             "in_s": "seconds until the next attempt",
             "attempt": "number of the attempt that failed, from 1",
             "reason": _REASON,
-            "detail?": "the sentence for a person",
-            "fix?": "what to do about it",
+            "detail": _DETAIL,
+            "fix": _FIX,
         },
         "rare; attempt small",
     ),
@@ -99,63 +108,155 @@ EVENTS: Final[tuple[Event, ...]] = (
         "participant.joined",
         "info",
         "Somebody else came into the room, or was there already.",
-        {"identity": "who"},
+        {"identity": "who", "participants?": "how many others are there now"},
         "as people come",
     ),
-    Event("participant.left", "info", "Somebody left the room.", {"identity": "who"}, "as people go"),
+    Event(
+        "participant.left",
+        "info",
+        "Somebody left the room.",
+        {"identity": "who", "participants?": "how many others are there now"},
+        "as people go",
+    ),
     Event(
         "stream.started",
         "info",
         "A participant's microphone is subscribed and will be heard.",
-        {"identity": "who", "stream": "id of the stream in the mixer", "sid?": "the server's id of the track"},
+        {"identity": "whose", "stream": "its id in the mixer"},
         "one for each participant who talks",
     ),
     Event(
         "stream.stopped",
         "info",
         "A participant's microphone is gone.",
-        {"identity": "who", "stream": "id of the stream in the mixer", "frames?": "10 ms frames that were received"},
-        "when the participant leaves",
+        {
+            "identity": "whose",
+            "stream": "its id in the mixer",
+            "seconds": "that it was there",
+            "frames": "10 ms frames that came",
+            "dropped?": "10 ms frames that came and could not be taken in time",
+        },
+        "when the participant leaves; frames close to 100 × seconds",
     ),
-    # ---- sound devices -------------------------------------------------------------------------------------------
+    Event(
+        "stream.failed",
+        "error",
+        "A participant's microphone cannot be heard because of a fault in alto. Please report it with this line.",
+        {"identity": "whose", "stream": "its id in the mixer"},
+        "never",
+    ),
+    Event(
+        "stream.refused",
+        "warning",
+        "The server did not let us hear a participant's microphone.",
+        {"identity": "whose", "stream": "the server's id of the track", "reason": "the server's words"},
+        "never",
+    ),
+    Event(
+        "microphone.republished",
+        "warning",
+        "After a mended connection the microphone was not in the room; it is published again.",
+        {},
+        "rare",
+    ),
+    Event(
+        "microphone.surplus",
+        "warning",
+        "After a mended connection the microphone was in the room twice; one is taken back.",
+        {"track": "the server's id of the one that goes"},
+        "never",
+    ),
+    Event(
+        "capture.ended",
+        "debug",
+        "The microphone is not sent any more: the session is over.",
+        {"reason": _REASON},
+        "at each end",
+    ),
+    Event(
+        "connect.late", "debug", "An attempt to join that was given up succeeded after all, and is closed.", {}, "rare"
+    ),
+    Event("room.leave_late", "debug", "The SDK took too long to leave the room; it goes on doing so.", {}, "rare"),
+    Event("native.failed", "debug", "Cleaning up inside the SDK failed.", {"error": "class of the error"}, "rare"),
+)
+
+_SERVER: Final = (
+    Event(
+        "server.started",
+        "info",
+        "alto's own LiveKit server answers.",
+        {"url": "its address", "took_s": "seconds until it answered"},
+        "once for each run; took_s below 1",
+    ),
+    Event(
+        "server.stopped", "info", "alto's own LiveKit server has ended.", {"exit_code": "of the server"}, "at the end"
+    ),
+    Event(
+        "server.died",
+        "warning",
+        "alto's own LiveKit server ended by itself and is started again.",
+        {"exit_code": "of the server; negative: the signal that killed it", "detail": "its last words"},
+        "never",
+    ),
+    Event(
+        "server.log",
+        "debug|warning",
+        "A line of alto's own LiveKit server; warning when the server calls it an error.",
+        {"message": "what it says", "error": "what went wrong, if anything"},
+        "few warnings",
+    ),
+    Event(
+        "server.no_interface",
+        "warning",
+        "No network interface is up beside the loopback: a call on this machine cannot connect.",
+        {"fix": _FIX},
+        "never",
+    ),
+)
+
+_SOUND: Final = (
     Event(
         "audio.opened",
         "info",
-        "A sound device runs.",
-        {
-            "leg": "input (microphone) or output (speaker)",
-            "device": "the ALSA name that was opened",
-            "rate_hz": "the device's rate",
-            "channels": "the device's channels",
-            "latency_ms": "delay that the device layer grants",
-        },
-        "latency_ms below 50; rate_hz 48000 saves resampling",
+        "A sound device runs. Its rate, channels and latency are in the figures.",
+        {"leg": _LEG, "device": "the ALSA name that was opened"},
+        "twice for each session",
     ),
     Event(
         "audio.lost",
-        "warning|error",
-        "A sound device is missing or stopped. Said once; the repeats are debug.",
-        {
-            "leg": "input or output",
-            "device": "as configured",
-            "reason": _REASON,
-            "detail?": "the sentence for a person",
-            "fix?": "what to do about it",
-        },
+        "warning",
+        "A sound device is missing or stopped.",
+        {"leg": _LEG, "device": "the ALSA name, or as configured", "reason": _REASON, "detail": _DETAIL, "fix": _FIX},
         "never",
+    ),
+    Event(
+        "audio.still_lost",
+        "info",
+        "The sound device is still missing, for another reason than before.",
+        {"leg": _LEG, "reason": _REASON, "detail": _DETAIL, "fix": _FIX},
+        "rare: plugged in, but busy",
     ),
     Event(
         "audio.recovered",
         "info",
         "The sound device is back.",
-        {"leg": "input or output", "device": "the ALSA name that was opened", "outage_s": "seconds without it"},
+        {"leg": _LEG, "device": "the ALSA name that was opened", "outage_s": "seconds without it"},
         "outage_s close to how long it was unplugged",
     ),
-    # ---- figures and self-observation ----------------------------------------------------------------------------
+    Event(
+        "audio.close_stuck",
+        "warning",
+        "The driver does not let go of a device; alto goes on without waiting.",
+        {"leg": _LEG, "device": "the ALSA name"},
+        "never; if it comes back, the driver or the device is faulty",
+    ),
+)
+
+_OBSERVATION: Final = (
     Event(
         "metrics",
         "info",
-        "The periodic figures, see below.",
+        "The periodic figures, see below. Without a session there are only network and process.",
         {
             "network?": "section, see below",
             "input?": "section, see below",
@@ -169,8 +270,8 @@ EVENTS: Final[tuple[Event, ...]] = (
     Event(
         "metrics.failed",
         "error",
-        "A part could not be asked for its figures; the line of figures goes without them. Once until it works again.",
-        {"error": "what was raised"},
+        "A part could not be asked for its figures; the line goes without them. Once until it works again.",
+        {"error": "class and text"},
         "never: it is a bug",
     ),
     Event(
@@ -184,14 +285,14 @@ EVENTS: Final[tuple[Event, ...]] = (
         "status.unavailable",
         "warning",
         "The status socket could not be made; the station runs without it.",
-        {"path": "of the Unix socket", "detail": "the sentence for a person", "fix?": "what to do about it"},
+        {"error": "what was wrong, and the fix"},
         "never",
     ),
     Event(
         "status.client_dropped",
         "debug",
         "A client of the status socket was disconnected.",
-        {"reason": "slow, busy, bad_request, silent or failed", "command?": "what it had asked for"},
+        {"reason": "slow, busy, bad_request, silent or failed", "command": "what it had asked for", "detail?": "more"},
         "rare",
     ),
     Event(
@@ -205,11 +306,7 @@ EVENTS: Final[tuple[Event, ...]] = (
         "library.log",
         "debug|info|warning|error|critical",
         "A library's own log line (livekit, aiohttp, asyncio, Python warnings).",
-        {
-            "logger": "who says it",
-            "message": "what it says",
-            "folded?": "how many alike ones were left out before this one",
-        },
+        {"logger": "who says it", "message": "what it says", "folded?": _FOLDED},
         "few; errors of livekit around a lost connection are normal",
     ),
     Event(
@@ -218,10 +315,19 @@ EVENTS: Final[tuple[Event, ...]] = (
         "Something that alto does not expect; it goes on. Please report it with this line.",
         {
             "where": "which thread, task or hook caught it",
-            "error": "class and text",
+            "error?": "class and text",
             "message?": "what the hook said about it",
-            "folded?": "how many alike ones were left out before this one",
+            "folded?": _FOLDED,
         },
         "never",
     ),
+)
+
+EVENTS: Final[tuple[Event, ...]] = (
+    *_APPLIANCE,
+    *_CONFIGURATION,
+    *_ROOM,
+    *_SERVER,
+    *_SOUND,
+    *_OBSERVATION,
 )
