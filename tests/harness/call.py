@@ -25,7 +25,6 @@ from tests.harness.ports import free_ports
 from tests.harness.signals import VOICES_HZ, announcement
 from tests.harness.sound import Tape, VirtualSound
 from tests.harness.station import ROOT, Station, StationEnded
-from tests.harness.wait import until
 
 JOIN_S: Final = 60.0  # a cold start on a slow board loads the SDK for ten seconds
 LOOK_S: Final = 0.25
@@ -97,9 +96,8 @@ class Call:
         sound = stack.enter_context(VirtualSound(tuple(VOICE_HZ)))
         kitchen = self._kitchen(directory / "kitchen", sound)
         stack.enter_context(kitchen)
-        keys = kitchen.state_dir / "embedded"
-        until(lambda: kitchen.running and all(path.exists() for path in _key_files(keys)), JOIN_S, "kitchen's server")
-        porch = stack.enter_context(self._porch(directory / "porch", sound, keys))
+        kitchen.wait_event("server.started", JOIN_S)
+        porch = stack.enter_context(self._porch(directory / "porch", sound, kitchen.state_dir / "embedded"))
         self._stations = {"kitchen": kitchen, "porch": porch}
         for station in self._stations.values():
             station.wait_event("room.connected", JOIN_S)
@@ -157,13 +155,13 @@ class Call:
             self._view.say(f"kitchen uses this machine's sound card: {self._card}")
         return Station(directory, ROOT / "alto.yaml", arguments=arguments, env=env, on_line=self._hear("kitchen"))
 
-    def _porch(self, directory: Path, sound: VirtualSound, keys: Path) -> Station:
+    def _porch(self, directory: Path, sound: VirtualSound, made_by_kitchen: Path) -> Station:
         devices = sound.station("porch")
-        key_file, secret_file = _key_files(keys)
+        keys = {f"{name}_file": str(made_by_kitchen / name) for name in ("api_key", "api_secret")}
         config: dict[str, Any] = {
             "identity": "porch",
             "room": ROOM,
-            "livekit": {"url": self._url, "api_key_file": str(key_file), "api_secret_file": str(secret_file)},
+            "livekit": {"url": self._url, **keys},
             "audio": {"input": {"device": devices.mic_pcm}, "output": {"device": devices.speaker_pcm}},
             "metrics": {"interval_s": METRICS_S},
         }
@@ -199,10 +197,6 @@ class _Interrupts:
         raise Interrupted
 
 
-def _key_files(directory: Path) -> tuple[Path, Path]:
-    return directory / "api_key", directory / "api_secret"
-
-
 def _accidents(station: Station) -> str:
     """The dropouts of a station after its first seconds, from its metrics lines."""
     lines = station.events("metrics")
@@ -213,7 +207,7 @@ def _accidents(station: Station) -> str:
     for section, name in (("output", "underruns"), ("output", "xruns"), ("input", "overruns"), ("mixer", "underruns")):
         with contextlib.suppress(KeyError, TypeError):
             words.append(f"{last[section][name] - first[section][name]} {section} {name}")
-    return ", ".join(words) + f" after the first {METRICS_S} s"
+    return f"{', '.join(words) or 'nothing known'} after the first {METRICS_S} s"
 
 
 if __name__ == "__main__":

@@ -76,6 +76,22 @@ def resume(pid: int) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
+def descendants(pid: int) -> set[int]:
+    """Ids of a process's children, and of theirs, as of now."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError):
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    found: set[int] = set()
+    todo = [pid]
+    while todo:
+        fresh = children.get(todo.pop(), [])
+        found.update(fresh)
+        todo.extend(fresh)
+    return found
+
+
 def _state(proc: Path) -> str:
     """The kernel's letter for what it does; empty when it is gone."""
     try:
