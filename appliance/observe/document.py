@@ -48,7 +48,10 @@ def _event_section() -> Iterator[str]:
 
 def _metric_section() -> Iterator[str]:
     yield "## Figures: the event `metrics`\n"
-    yield "Counters count from the start of the process. `<id>` is the id of a stream. Unknown (yet) is null.\n"
+    yield (
+        "Counters count from the start of the session, those of `process` from its start. Without a session there are "
+        "only\n`network` (state offline) and `process`. `<id>` is the id of a stream. Unknown (yet) is null.\n"
+    )
     for section, figures in groupby(metrics().values(), key=lambda metric: metric.section):
         yield f"### `{section}`\n"
         yield "| figure | unit | what it says | good |\n|---|---|---|---|"

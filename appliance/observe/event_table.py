@@ -134,7 +134,6 @@ _ROOM: Final = (
             "stream": "its id in the mixer",
             "seconds": "that it was there",
             "frames": "10 ms frames that came",
-            "dropped?": "10 ms frames that came and could not be taken in time",
         },
         "when the participant leaves; frames close to 100 × seconds",
     ),

@@ -1,7 +1,7 @@
 """The figures of the event `metrics`. Data for `events.py`.
 
-Counters count from the start of the process; gauges are of the moment or, where they say so, of the time since the
-line before. A figure that is not known (yet) is null.
+Counters count from the start of the session (the room joined); gauges are of the moment or, where they say so, of the
+time since the line before. A figure that is not known (yet) is null.
 """
 
 from __future__ import annotations
@@ -11,66 +11,70 @@ from typing import Final
 from appliance.observe.events import Metric
 
 
-def _leg(leg: str, who: str, starved: str, starved_good: str) -> tuple[Metric, ...]:
-    """The figures that microphone and speaker share; only the names of their accidents differ."""
+def _leg(leg: str, who: str, *accidents: tuple[str, str, str]) -> tuple[Metric, ...]:
+    """The figures that microphone and speaker share, and their (name, unit, meaning) that differ."""
     return (
         Metric(f"{leg}.device", "name", f"the {who}'s ALSA name", "the one you configured"),
         Metric(f"{leg}.open", "flag", f"whether the {who} runs", "true"),
-        Metric(f"{leg}.frames", "10 ms frames", f"sound that went through the {who}", "grows by 100 a second"),
+        Metric(f"{leg}.frames", "samples", "sound of one channel that went through", "grows by rate_hz a second"),
         Metric(f"{leg}.blocks", "blocks", "calls of the device", "grows by 1000 / audio.block_ms a second"),
-        Metric(f"{leg}.level_dbfs", "dBFS", "level (RMS), 0 is full scale", "speech −30 to −15; silence below −50"),
+        *(Metric(f"{leg}.{name}", unit, meaning, "0 after the first seconds") for name, unit, meaning in accidents),
+        Metric(f"{leg}.level_dbfs", "dBFS", "level (RMS) since the line before", "speech −30 to −15; silence < −50"),
         Metric(f"{leg}.peak_dbfs", "dBFS", "highest sample since the line before", "below −1"),
         Metric(f"{leg}.clipped", "samples", "samples at full scale", "0 or rarely growing; else lower the volume"),
-        Metric(f"{leg}.rate_hz", "Hz", "the device's rate", "48000: no resampling"),
-        Metric(f"{leg}.channels", "number", "the device's channels", "1 or 2"),
+        Metric(f"{leg}.rate_hz", "Hz", "the device's rate; 0: closed", "48000: no resampling"),
+        Metric(f"{leg}.channels", "number", "the device's channels; 0: closed", "1 or 2"),
         Metric(f"{leg}.latency_ms", "ms", "delay that the device layer adds", "below 50"),
         Metric(f"{leg}.callback_ms_max", "ms", "longest call since the line before", "below half of audio.block_ms"),
-        Metric(f"{leg}.errors", "number", "times that the device failed", "0"),
-        *(Metric(f"{leg}.{name}", "number", meaning, starved_good) for name, meaning in _ACCIDENTS[starved]),
+        Metric(f"{leg}.errors", "number", "calls in which alto itself failed (a bug)", "0"),
     )
 
 
-_ACCIDENTS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
-    "input": (
-        ("overruns", "blocks that the sound card lost because it was read too late"),
-        ("dropped", "10 ms frames that the network did not take in time; the oldest go"),
-    ),
-    "output": (
-        ("underruns", "blocks that had to be filled with silence while somebody was talking"),
-        ("xruns", "times that the sound card ran dry because it was fed too late"),
-    ),
-}
-
 METRICS: Final[tuple[Metric, ...]] = (
-    Metric("network.state", "word", "the state of the connection", "connected"),
+    Metric(
+        "network.state", "word", "idle, connecting, connected, reconnecting, closed; offline: no session", "connected"
+    ),
     Metric("network.participants", "number", "others in the room", "as many as you expect"),
     Metric("network.streams", "number", "microphones of others that are heard", "as network.participants"),
     Metric("network.frames_sent", "10 ms frames", "sound handed to the encoder", "grows by 100 a second"),
-    Metric("network.silence_frames", "10 ms frames", "of those, silence sent for want of a microphone", "constant"),
+    Metric("network.silence_frames", "10 ms frames", "silence sent for want of a microphone", "constant"),
     Metric("network.frames_received", "10 ms frames", "sound of all others together", "grows by 100 a second each"),
-    Metric("network.frames_dropped", "10 ms frames", "sound that was received and not played in time", "0"),
-    Metric("network.rtt_ms", "ms", "there and back again to the server", "below 5 in a LAN, 80 over the Internet"),
-    Metric("network.loss_in_ratio", "0 to 1", "packets that did not come, since the line before", "below 0.01"),
+    Metric("network.frames_dropped", "10 ms frames", "sound that came and was not taken in time", "0"),
+    Metric("network.rtt_ms", "ms", "to the server and back", "below 5 in a LAN, below 80 over the Internet"),
+    Metric("network.loss_in_ratio", "0 to 1", "packets that did not come, over the last seconds", "below 0.01"),
     Metric("network.loss_out_ratio", "0 to 1", "packets that did not arrive there, the same way", "below 0.01"),
     Metric("network.jitter_buffer_ms", "ms", "sound held back against uneven arrival", "40 to 80"),
     Metric("network.concealment_ratio", "0 to 1", "sound that was made up for lost packets", "below 0.01"),
-    Metric("network.reconnects", "number", "times that the connection was mended or made anew", "constant"),
+    Metric("network.reconnects", "number", "times that the SDK mended the connection", "constant"),
     Metric(
         "network.path", "words", "transport in use: udp host, udp srflx, tcp host, udp relay, …", "udp host or srflx"
     ),
-    *_leg("input", "microphone", "input", "0 after the first seconds"),
-    *_leg("output", "speaker", "output", "0 after the first seconds"),
+    *_leg(
+        "input",
+        "microphone",
+        ("overruns", "blocks", "blocks before which the sound card lost sound because it was read too late"),
+        ("dropped", "samples", "sound that the network did not take in time; the oldest goes"),
+    ),
+    *_leg(
+        "output",
+        "speaker",
+        ("underruns", "blocks", "blocks that became silence although somebody was talking"),
+        ("xruns", "blocks", "blocks before which the sound card ran dry because it was fed too late"),
+    ),
     Metric("mixer.streams", "number", "voices that could sound", "as network.streams"),
     Metric("mixer.sounding", "number", "voices that sound now", "as many as talk"),
-    Metric("mixer.underruns", "blocks", "blocks for which no voice had sound while some should have", "rarely growing"),
-    Metric("mixer.trimmed_ms", "ms", "sound left out so that delay does not grow", "rarely growing"),
-    Metric("mixer.dropped", "10 ms frames", "sound that did not fit a voice's buffer", "0"),
+    Metric("mixer.underruns", "blocks", "blocks for which no voice that had begun had sound", "rarely growing"),
+    Metric("mixer.errors", "blocks", "blocks in which mixing failed (a bug); they are silent", "0"),
+    Metric("mixer.trimmed_ms", "ms", "sound cut out so that delay does not grow", "slowly growing"),
+    Metric("mixer.stretched_ms", "ms", "sound stretched so that no gap comes", "slowly growing"),
+    Metric("mixer.dropped", "samples", "sound that did not fit a voice's buffer", "0"),
     Metric("mixer.per_stream", "object", "the voices by their id; the figures below", "one for each talker"),
-    Metric("mixer.per_stream.<id>.level_dbfs", "dBFS", "level (RMS) of the voice", "speech −30 to −15"),
+    Metric("mixer.per_stream.<id>.owner", "name", "whose voice it is", "a participant's identity"),
+    Metric("mixer.per_stream.<id>.level_dbfs", "dBFS", "level (RMS) since the line before", "speech −30 to −15"),
     Metric("mixer.per_stream.<id>.buffer_ms", "ms", "sound that waits to be played", "around audio.playout_ms"),
     Metric("mixer.per_stream.<id>.volume", "factor", "its volume", "as in audio.volumes"),
     Metric("mixer.per_stream.<id>.underruns", "number", "times that the voice ran dry", "rarely growing"),
-    Metric("mixer.per_stream.<id>.frames", "10 ms frames", "sound received of it", "grows by 100 a second"),
+    Metric("mixer.per_stream.<id>.frames", "samples", "sound received of it", "grows by 48000 a second"),
     Metric("process.cpu_ratio", "1 = one core", "processor time since the line before", "below 0.4 on a Pi 4"),
     Metric("process.rss_bytes", "bytes", "memory in use", "constant after the first hour, about 100 MB"),
     Metric("process.threads", "number", "threads", "constant, about 25"),

@@ -57,30 +57,31 @@ def log_calls(root: Path) -> Iterator[LogCall]:
 def calls_in(source: str, name: str) -> Iterator[LogCall]:
     """All log calls of one file."""
     tree = ast.parse(source, name)
-    bound = _bound_names(tree)
+    bound = list(_bound_names(tree))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and (levels := _levels(node.func, bound)) is not None:
-            yield _call(node, levels, f"{name}:{node.lineno}")
+        if isinstance(node, ast.Call):
+            levels = _levels(node.func)
+            if isinstance(node.func, ast.Name):
+                before = [found for line, called, found in bound if called == node.func.id and line < node.lineno]
+                levels = before[-1] if before else None
+            if levels is not None:
+                yield _call(node, levels, f"{name}:{node.lineno}")
 
 
-def _bound_names(tree: ast.AST) -> dict[str, frozenset[str]]:
-    """Names like `say` of `say = log.warning if news else log.debug`, with the levels that they may mean."""
-    out: dict[str, frozenset[str]] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            parts = [node.value.body, node.value.orelse] if isinstance(node.value, ast.IfExp) else [node.value]
-            levels = [_levels(part, {}) for part in parts]
-            if all(levels):
-                out[node.targets[0].id] = frozenset().union(*(found for found in levels if found))
-    return out
+def _bound_names(tree: ast.AST) -> Iterator[tuple[int, str, frozenset[str]]]:
+    """(line, `say`, its levels) of each `say = log.warning if news else log.debug`, in file order."""
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)]
+    for node in sorted(nodes, key=lambda node: node.lineno):
+        parts = [node.value.body, node.value.orelse] if isinstance(node.value, ast.IfExp) else [node.value]
+        levels = [_levels(part) for part in parts]
+        if isinstance(node.targets[0], ast.Name) and all(levels):
+            yield node.lineno, node.targets[0].id, frozenset().union(*(found for found in levels if found))
 
 
-def _levels(func: ast.expr, bound: Mapping[str, frozenset[str]]) -> frozenset[str] | None:
+def _levels(func: ast.expr) -> frozenset[str] | None:
     """The levels that calling `func` logs at; empty: not known; None: it is no log call."""
     if isinstance(func, ast.Attribute) and func.attr in LEVELS and _is_logger(func.value):
         return frozenset({"error" if func.attr == "exception" else func.attr})
-    if isinstance(func, ast.Name):
-        return bound.get(func.id)
     if isinstance(func, ast.Call) and isinstance(func.func, ast.Name) and func.func.id == "getattr":
         return frozenset() if _is_logger(func.args[0]) else None
     return None

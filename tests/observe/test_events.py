@@ -71,6 +71,7 @@ def test_the_guard_names_file_line_and_what_is_wrong() -> None:
     assert problems_in('say = log.warning if new else log.debug\nsay("x.y", a=1)') == [
         "f.py:2: x.y logged as debug, documented as info|warning"
     ]
+    assert problems_in('def a():\n say = log.debug\ndef b():\n say = log.info\n say("x.y", a=1)') == []
     assert problems_in('getattr(log, level)("x.y")') == ["f.py:1: x.y: field a is missing"]
     assert "not a constant" in problems_in('log.info(f"x.{y}", a=1)')[0]
     assert "not a constant" in problems_in('log.info("x %s", a, b=1)')[0]
@@ -85,19 +86,24 @@ def line(event: str, **fields: Any) -> dict[str, Any]:
 
 
 def test_a_documented_line_has_no_problems() -> None:
-    assert validate(line("participant.joined", identity="bob")) == []
-    assert validate(line("state.changed", **{"from": "a", "to": "b", "reason": "c"})) == []
+    assert validate(line("participant.joined", identity="bob", participants=1)) == []
+    assert validate(line("state.changed", **{"from": "a", "to": "b", "reason": "c", "detail": "d"})) == []
 
 
 def test_an_undocumented_line_says_what_is_wrong() -> None:
     assert validate(line("no.such")) == ["event 'no.such' is not documented"]
-    assert validate(line("participant.joined")) == ["participant.joined: field identity is missing"]
-    assert validate(line("participant.joined", identity="b", age=3)) == [
+    assert validate(line("participant.joined", participants=1)) == ["participant.joined: field identity is missing"]
+    assert validate(line("participant.joined", identity="b", participants=1, age=3)) == [
         "participant.joined: field age is not documented"
     ]
-    assert "documented as info" in validate({**line("participant.joined", identity="b"), "level": "error"})[0]
-    assert "timestamp" in validate({**line("participant.joined", identity="b"), "timestamp": "today"})[0]
-    assert "starts with" in validate({"event": "participant.joined", **HEAD, "identity": "b"})[0]
+    assert (
+        "documented as info"
+        in validate({**line("participant.joined", identity="b", participants=1), "level": "error"})[0]
+    )
+    assert (
+        "timestamp" in validate({**line("participant.joined", identity="b", participants=1), "timestamp": "today"})[0]
+    )
+    assert "starts with" in validate({"event": "participant.joined", **HEAD, "identity": "b", "participants": 1})[0]
 
 
 def whole_metrics() -> dict[str, Any]:
@@ -113,6 +119,8 @@ def whole_metrics() -> dict[str, Any]:
 def test_a_metrics_line_must_carry_exactly_the_documented_figures() -> None:
     good = whole_metrics()
     assert validate(line("metrics", **good)) == []
+    offline = {"network": {"state": "offline", "participants": 0}, "process": good["process"]}
+    assert validate(line("metrics", **offline)) == []
     bad = {**good, "input": {**good["input"], "colour": 1}}
     del bad["input"]["level_dbfs"]
     bad["mixer"] = {**good["mixer"], "per_stream": {"bob": {"pitch": 1}}}
