@@ -24,7 +24,7 @@ LOUD_DBFS: Final = -12.0
 QUIET_DBFS: Final = -60.0
 METER: Final = 20
 STORY_LINES: Final = 10
-UNSAID: Final = ("timestamp", "level", "event", "identity", "logger")
+UNSAID: Final = ("timestamp", "level", "event", "logger")
 HIDDEN: Final = ("metrics",)
 
 
@@ -156,7 +156,10 @@ def _meter(level_dbfs: float) -> Text:
 
 
 def _told(name: str, event: Mapping[str, Any]) -> Text:
-    fields = " ".join(f"{key}={value}" for key, value in event.items() if key not in UNSAID)
+    said = {key: value for key, value in event.items() if key not in UNSAID and value not in ("", None)}
+    if said.get("identity") == name:
+        del said["identity"]
+    fields = " ".join(f"{key}={value}" for key, value in said.items())
     style = {"warning": "yellow", "error": "red"}.get(str(event.get("level")), "")
     clock = str(event.get("timestamp", ""))[11:19]
     words = Text.assemble((clock, "dim"), f" {name:8}", (str(event.get("event")), style), (f" {fields}", "dim"))
