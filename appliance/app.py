@@ -54,16 +54,18 @@ def run(load: Callable[[], Loaded]) -> int:
         configure(level="info")
         log.error("config.rejected", path="", problems=[str(problem) for problem in error.problems])
         return EX_CONFIG
-    pipe = configure(level=loaded.settings.log.level.value, format=loaded.settings.log.format.value)
-    pipe.bind(identity=loaded.settings.identity)
-    log.info("appliance.started", version=__version__, pid=os.getpid(), room=loaded.settings.room)
-    log.info("config.loaded", path=loaded.path, warnings=[str(warning) for warning in loaded.warnings])
     # Not asyncio.run: it cancels every task at its end, and a cancelled native connect that comes in later panics
     # the SDK. What still runs then ends with the process.
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    pipe = configure(level=loaded.settings.log.level.value, format=loaded.settings.log.format.value)
+    pipe.bind(identity=loaded.settings.identity)
+    appliance = Appliance(loaded, load, pipe)
+    appliance.listen(loop)
+    log.info("appliance.started", version=__version__, pid=os.getpid(), room=loaded.settings.room)
+    log.info("config.loaded", path=loaded.path, warnings=[str(warning) for warning in loaded.warnings])
     pipe.watch_loop(loop)
-    loop.run_until_complete(Appliance(loaded, load, pipe).run())
+    loop.run_until_complete(appliance.run())
     log.info("appliance.stopped", exit_code=0, uptime_s=round(time.monotonic() - started_at, 3))
     pipe.flush()
     _end_soon(0)
@@ -118,12 +120,14 @@ class Appliance:
         self.report.reloader = self.reloader
         self.status = StatusServer(path=status_socket(settings), provider=self.report, recorder=self.report)
 
-    async def run(self) -> None:
-        """Until SIGTERM or SIGINT."""
-        loop = asyncio.get_running_loop()
+    def listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take SIGTERM, SIGINT and SIGHUP, from before the loop runs: systemd may change its mind at any time."""
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT."""
         await self._open_status()
         helpers = [
             _task(self.metrics.run(), "metrics"),

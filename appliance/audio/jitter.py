@@ -36,8 +36,9 @@ class JitterBuffer:
     """One stream's sound between its writer and the audio thread.
 
     It begins to sound when `playout_ms` are there. When it runs dry the rest of the piece is faded out and it collects
-    `playout_ms` again. What stands in it for nothing is cut out where nobody hears it. Beyond `playout_ms` + 150 ms the
-    oldest go. `write` is the writer's, `read` and `restart` the audio thread's; the counters may be read by anyone.
+    as much again, more if that happens often. What stands in it for nothing is cut out where nobody hears it. Beyond
+    `playout_ms` + 150 ms the oldest go. `write` is the writer's, `read` and `restart` the audio thread's; the counters
+    may be read by anyone.
     """
 
     def __init__(self, *, playout_ms: float, bench: Bench) -> None:
@@ -54,10 +55,10 @@ class JitterBuffer:
         self.dropped = 0
         """Samples lost at the ceiling."""
         self._bench = bench
-        self._playout = round(playout_ms * bench.rate_hz / 1000)
-        self._ring = FrameRing(self._playout + CEILING_MS * bench.rate_hz // 1000)
         self._pacing = Pacing(rate_hz=bench.rate_hz, playout_ms=playout_ms)
+        self._ring = FrameRing(self._pacing.playout + CEILING_MS * bench.rate_hz // 1000)
         self._collecting = True
+        self._interrupted = False
 
     @property
     def fill(self) -> int:
@@ -77,23 +78,31 @@ class JitterBuffer:
         """Nobody has read for a while: forget what waits and collect anew."""
         self._ring.clear()
         self._pacing.restart()
-        self._collecting, self.begun, self.starved = True, False, False
+        self._collecting = self._interrupted = True
+        self.begun = self.starved = False
 
     def read(self, out: F32, ahead: int = 0) -> bool:
         """Fill `out`, at most a frame, with scaled sound; False, and `out` as it was, while there is none.
 
         `ahead`: samples that are going to be asked for at once after the usual frame; the start waits for them too.
         """
-        fresh = self._collecting
-        if fresh and self._ring.fill < max(self._playout + ahead, out.size):
+        if self._collecting and self._ring.fill < self._needed(out.size, ahead):
             self.starved = self.begun
             return False
+        returns = self._collecting and self._interrupted
         self._collecting, self.begun, self.starved = False, True, False
         self._next(out)
-        if fresh:
+        if returns:  # not at the very beginning: there a decoder comes in softly by itself
             self._bench.ramp.apply(out, 0.0, 1.0, self._bench.fade)
         self._pacing.observe(self._ring.fill, out.size)
         return True
+
+    def _needed(self, size: int, ahead: int) -> int:
+        """What must be there to begin. After a gap the whole delay on top of a long block; at first the block will do,
+        and if that was too close, it is stretched."""
+        playout = self._pacing.playout
+        needed = playout + ahead if self._interrupted else max(playout, size + ahead)
+        return min(max(needed, size), self._ring.bound)
 
     def _next(self, out: F32) -> None:
         over = self._ring.behind - self._ring.bound
@@ -128,8 +137,8 @@ class JitterBuffer:
         begin = min(got, out.size - fade)
         self._bench.ramp.apply(out[begin:], 1.0, 0.0, fade)
         self.underruns += 1
-        self._collecting = self.starved = True
-        self._pacing.restart()
+        self._collecting = self._interrupted = self.starved = True
+        self._pacing.ran_dry()
 
     def _correct(self, out: F32) -> bool:
         """Cut out or play again a little, if that is due and can be done unheard."""

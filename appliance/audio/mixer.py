@@ -57,6 +57,7 @@ class AudioMixer:
         # Of the audio thread.
         self._gain = self._master
         self._divisor = 1.0
+        self._silent = True
         # Changed under the lock, replaced whole; the audio thread reads them without it.
         self._changes = threading.Lock()
         self._voices: tuple[Voice, ...] = ()
@@ -189,13 +190,14 @@ class AudioMixer:
         store_int16(total, out)
 
     def _scale(self, total: F32, sounding: int) -> None:
-        """Divide by those who sound, apply the master volume, limit a sum; never by a step."""
+        """Divide by those who sound, apply the master volume, limit a sum; by no step that anyone hears."""
         divisor, gain = self._divisor, self._gain
         eased = divisor - total.size / (RELEASE_S * self.sample_rate)
         self._divisor = max(1.0, sounding, eased) if self._averages else 1.0
         self._gain = self._master / self._divisor
         over = round(ATTACK_S * self.sample_rate) if self._divisor > divisor else None
-        self._bench.ramp.apply(total, gain, self._gain, over)
+        self._bench.ramp.apply(total, self._gain if self._silent else gain, self._gain, over)
+        self._silent = not sounding
         if not self._averages:
             self._limiter.apply(total)
 

@@ -23,6 +23,10 @@ LARGEST_MS: Final = 10.0  # more than this is heard as a syllable cut short
 SPARE_MS: Final = 5.0  # left above the rest after a cut, so that it is not put back in
 SLACK_MS: Final = 14.0  # above the rest before it counts as too much: frames are 10 ms, so 10 more are only phase
 DRY_MS: Final = 4.0  # a scheduler's hiccup; less than that left is next to nothing
+AGAIN_S: Final = 10.0  # dry twice within this is no accident: collect more
+CALM_S: Final = 60.0  # not dry for so long: a little less will do
+STEP_MS: Final = 10.0
+EXTRA_MS: Final = 60.0  # most that is collected on top; what needs more than that is broken elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +68,16 @@ class Levels:
 
 
 class Pacing:
-    """Watches one buffer's fill and says when to jump and how far. One audio thread's; allocates nothing."""
+    """Watches one buffer's fill and says when to jump and how far, and how much to collect before it sounds.
+
+    One audio thread's.
+    """
 
     def __init__(self, *, rate_hz: int, playout_ms: float) -> None:
-        self.levels: Final = Levels.of(rate_hz=rate_hz, playout_ms=playout_ms)
+        self._rate_hz = rate_hz
+        self._asked_ms = playout_ms
+        self._collect(playout_ms)
+        self._since_dry = round(AGAIN_S * rate_hz)
         self.pending = 0
         """Samples still to be taken out (> 0) or put in (< 0)."""
         self._window = round(WINDOW_S * rate_hz)
@@ -78,9 +88,29 @@ class Pacing:
         self._seen = 0
         self._lowest: int | None = None
 
+    def _collect(self, playout_ms: float) -> None:
+        self._playout_ms = playout_ms
+        self.playout = round(playout_ms * self._rate_hz / 1000)
+        """Samples to collect before it sounds."""
+        self.levels = Levels.of(rate_hz=self._rate_hz, playout_ms=playout_ms)
+
+    def ran_dry(self) -> None:
+        """Note that there was nothing left to read. Often is answered by collecting more from now on."""
+        if self._since_dry < AGAIN_S * self._rate_hz:
+            self._collect(min(self._playout_ms + STEP_MS, self._asked_ms + EXTRA_MS))
+        self._since_dry = 0
+        self.restart()
+
+    def _calm_down(self, read: int) -> None:
+        self._since_dry += read
+        if self._playout_ms > self._asked_ms and self._since_dry >= CALM_S * self._rate_hz:
+            self._since_dry = round(AGAIN_S * self._rate_hz)
+            self._collect(max(self._asked_ms, self._playout_ms - STEP_MS))
+
     def observe(self, fill: int, read: int) -> None:
         """Note the fill after `read` samples were read."""
         self._since_jump += read
+        self._calm_down(read)
         if self.pending:
             self._waited += read
             return

@@ -84,14 +84,24 @@ class EmbeddedServer:
         _warn_without_interface()
         began = self._clock.monotonic()
         await self._launch(binary)
-        await self._until_ready(began)
+        try:
+            await self._until_ready(began)
+        except BaseException:  # given up as well: left alone it would hold the port against the next start
+            await self._end()
+            raise
         log.info("server.started", url=self.url, took_s=round(self._clock.monotonic() - began, 3))
 
     async def stop(self) -> None:
         """End it; idempotent, bounded to about a second."""
+        if (process := await self._end()) is not None:
+            log.info("server.stopped", exit_code=process.returncode)
+
+    # ---- steps
+
+    async def _end(self) -> asyncio.subprocess.Process | None:
         process, self._process = self._process, None
         if process is None:
-            return
+            return None
         for end in (process.terminate, process.terminate, process.kill):
             if process.returncode is not None:
                 break
@@ -102,9 +112,7 @@ class EmbeddedServer:
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
-        log.info("server.stopped", exit_code=process.returncode)
-
-    # ---- steps
+        return process
 
     async def _launch(self, binary: str) -> None:
         config = self._write_files()
@@ -131,7 +139,6 @@ class EmbeddedServer:
                     fix="is one of the ports of livekit.embedded taken?",
                 )
             if self._clock.monotonic() - began > READY_S:
-                await self.stop()
                 raise ServerFailed(f"livekit-server did not answer within {READY_S:g} s")
             await asyncio.sleep(LOOK_S)
 

@@ -111,6 +111,8 @@ class _Reader:
         fix = suggestion(section, name.text)
         if meant := re.fullmatch(r'did you mean "(\w+)"\?', fix):
             self.written.refused.add((*section.path, meant[1]))  # misspelled is not missing
+        elif meant := re.fullmatch(r'did you mean "(\w+)" at the beginning of a line\?', fix):
+            self.written.refused.add((meant[1],))  # nor is what only stands in the wrong place
         most = 8 if "did you mean" in fix else len(section.children)
         self.say(name.place, dotted, UNKNOWN_KEY, some(section.children, most), fix)
 

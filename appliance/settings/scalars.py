@@ -8,7 +8,7 @@ the spelling that everybody reads alike.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
@@ -121,7 +121,7 @@ def _choice(key: Key, text: str) -> object:
 def _one_of_the_numbers(key: Key, text: str) -> object:
     if _INTEGER.fullmatch(text) and len(text) <= _MAX_DIGITS:
         return int(text)
-    meant = _meant_number(text)
+    meant = _meant_number(key, text)
     raise Unfit(f"write {nearest(key, meant or 0)}")
 
 
@@ -135,7 +135,7 @@ def _integer(key: Key, text: str) -> object:
         if len(text) > _MAX_DIGITS:
             raise Unfit("write fewer digits", found=f"a number of {len(text)} digits")
         return int(text)
-    meant = _meant_number(text)
+    meant = _meant_number(key, text)
     if meant is not None and meant == int(meant):
         raise Unfit(f"write {number(meant)}")
     raise Unfit("write a whole number in decimal digits")
@@ -147,7 +147,7 @@ def _number(key: Key, text: str) -> object:
         if abs(value) != float("inf"):
             return value
         raise Unfit("write a number that is in the range")
-    meant = _meant_number(text)
+    meant = _meant_number(key, text)
     raise Unfit(f"write {number(meant)}" if meant is not None else "write a number in decimal digits, such as 0.5")
 
 
@@ -161,26 +161,37 @@ _READERS: Final[dict[Kind, Callable[[Key, str], object]]] = {
     Kind.NUMBER: _number,
 }
 
-_UNITS: Final = {"%": 0.01, "ms": 1, "s": 1, "sec": 1, "hz": 1, "khz": 1000}  # the unit is in the key's name already
+_UNITS: Final[Mapping[str, Mapping[str, float]]] = {
+    # the unit in the key's name → what people write behind a number, and how much of that unit it is
+    "s": {"s": 1, "sec": 1, "ms": 0.001, "m": 60, "min": 60, "h": 3600, "d": 86400},
+    "ms": {"ms": 1, "s": 1000, "sec": 1000},
+    "hz": {"hz": 1, "khz": 1000, "k": 1000},
+    "volume": {"%": 0.01},
+}
 
 
-def _meant_number(text: str) -> float | None:
+def _meant_number(key: Key, text: str) -> float | None:
     """The number that a person most likely meant by a spelling that is refused."""
     if len(text) > _MAX_DIGITS:
         return None
     plain = text.replace("_", "").lower()
+    unit = "volume" if key.name == "volume" or key.path[-2:-1] == ("volumes",) else key.name.rsplit("_", 1)[-1]
     if re.fullmatch(r"[-+]?0+[0-9]+", plain):
         return float(int(plain))  # 012: twelve for people, ten for YAML 1.1
     if re.fullmatch(r"[-+]?0[xob][0-9a-f]+", plain):
         return _in_base(plain)
-    if re.fullmatch(r"[0-9]{1,5}(:[0-5]?[0-9]){1,2}", plain):
+    if unit == "s" and re.fullmatch(r"[0-9]{1,5}(:[0-5]?[0-9]){1,2}", plain):
         return float(_sexagesimal(plain))
-    if re.fullmatch(r"[-+]?[0-9]+,[0-9]+", plain):
-        plain = plain.replace(",", ".")
-    match = re.fullmatch(r"([-+]?[0-9]*\.?[0-9]+(?:e[-+]?[0-9]{1,2})?)\s*(%|ms|s|sec|k?hz)?\.?", plain)
-    if match is None:
-        return None
-    return round(float(match[1]) * _UNITS.get(match[2] or "", 1), 6)
+    match = re.fullmatch(r"([-+]?[0-9]*[.,]?[0-9]+(?:e[-+]?[0-9]{1,2})?)\s*([a-z%]*)\.?", plain)
+    return _converted(match[1].replace(",", "."), match[2], unit) if match else None
+
+
+def _converted(digits: str, written: str, unit: str) -> float | None:
+    value = float(digits)
+    if written == "db" and unit == "volume" and abs(value) <= 12:
+        return round(10 ** (value / 20), 2)
+    factor = _UNITS.get(unit, {}).get(written) if written else 1
+    return None if factor is None else round(value * factor, 6)
 
 
 def _in_base(text: str) -> float | None:

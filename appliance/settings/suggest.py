@@ -48,6 +48,8 @@ _SYNONYMS: Final = {
 
 def suggestion(section: Key, name: str) -> str:
     """The fix for a key that `section` does not have; never empty."""
+    if name.isdecimal():
+        return "write a decimal point, not a comma, if this is the end of a number"
     word = _snake(name)
     if word in section.children:
         return f'did you mean "{word}"?'

@@ -38,7 +38,8 @@ def validate(
             for detail in err.errors(include_url=False, include_input=False):
                 path = _path(detail)
                 _take_out(usable, path, section=detail["type"] == "conflict")
-                if detail["type"] != "missing" or (complete and path not in known):
+                said = any(path[:length] in known for length in range(1, len(path) + 1))
+                if detail["type"] != "missing" or (complete and not said):
                     problems.append(_problem(detail, path, values, livekit))
     return None, problems
 

@@ -54,6 +54,35 @@ def streams_of(mixer: AudioMixer) -> Mapping[str, Mapping[str, object]]:
 # ---- who is heard, and how loud
 
 
+@pytest.mark.parametrize("size", [960, 2400, 4800])
+def test_the_description_s_own_example_comes_out_to_the_last_sample(size: int) -> None:
+    """Put a block of each in, take a block out: (bob * 1.5 + charlie * 0.5) / 2."""
+    mixer = AudioMixer()
+    mixer.set_stream_volume("bob", 1.5)
+    mixer.set_stream_volume("charlie", 0.5)
+    mixer.add_audio_data(np.full(size, 1000, np.int16), stream_id="bob")
+    mixer.add_audio_data(np.full(size, 3000, np.int16), stream_id="charlie")
+    assert mixer.get_audio_data(size).tolist() == [1500] * size
+    assert not mixer.get_audio_data(size)[240:].any(), "and then there is nothing more"
+    assert mixer.underruns == 1
+
+
+def test_a_voice_whose_delay_had_to_grow_rides_over_what_made_it_stall() -> None:
+    """Every half second the sender is 40 ms late: at first that is a gap, soon it is not."""
+    mixer = AudioMixer()
+    out = np.zeros(FRAME, np.int16)
+    underruns = []
+    for _ in range(12):
+        for frame in range(50):
+            late = frame < 4
+            for _ in range(0 if late else 5 if frame == 4 else 1):
+                mixer.add_audio_data(noise(frame, FRAME), "bob")
+            mixer.mix_into(out)
+        underruns.append(mixer.underruns)
+    assert underruns[0] > 0
+    assert underruns[-1] == underruns[5], "no gap in the second half"
+
+
 def test_one_voice_is_played_as_it_was_said() -> None:
     room = Room(AudioMixer())
     said = noise(1, 48000)

@@ -78,6 +78,38 @@ def test_a_buffer_that_ran_dry_is_judged_anew() -> None:
     assert pacing.wanted() == 0
 
 
+def running_dry(pacing: Pacing, times: int, apart_s: float) -> None:
+    for _ in range(times):
+        pacing.ran_dry()
+        watched(pacing, 12, apart_s)
+
+
+def test_running_dry_now_and_then_is_answered_by_nothing() -> None:
+    pacing = Pacing(rate_hz=48000, playout_ms=20)
+    running_dry(pacing, 5, apart_s=11)
+    assert pacing.playout == 20 * MS
+
+
+def test_running_dry_again_and_again_is_answered_by_collecting_more_up_to_a_limit() -> None:
+    pacing = Pacing(rate_hz=48000, playout_ms=20)
+    collected = []
+    for _ in range(10):
+        running_dry(pacing, 1, apart_s=5)
+        collected.append(pacing.playout // MS)
+    assert collected == [20, 30, 40, 50, 60, 70, 80, 80, 80, 80]
+
+
+def test_calm_brings_the_delay_back_to_what_was_asked_for() -> None:
+    pacing = Pacing(rate_hz=48000, playout_ms=20)
+    running_dry(pacing, 3, apart_s=5)
+    assert pacing.playout == 40 * MS
+    watched(pacing, 35, 60)
+    assert pacing.playout == 30 * MS
+    watched(pacing, 35, 120)
+    assert pacing.playout == 20 * MS
+    assert pacing.wanted() > 0, "and what is too much now is taken out"
+
+
 def test_the_best_match_is_where_the_wave_comes_again() -> None:
     wave = tone(300, 0.05).astype(np.float32)
     period = 160

@@ -11,7 +11,7 @@ from appliance.orchestrator import AudioClientOrchestrator
 from tests.harness.aio import run
 from tests.harness.signals import VOICES_HZ
 from tests.harness.wait import until
-from tests.scenarios.conftest import Call, hears, steady
+from tests.scenarios.conftest import Call, hears, silent, steady
 
 pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.device]
 
@@ -46,6 +46,7 @@ def test_alice_hears_bob_louder_by_3_5_db_after_set_stream_volume(call: Call) ->
         return steady(tape, "kitchen", BOB_HZ), steady(tape, "kitchen", CHARLIE_HZ)
 
     def _bob_again(call: Call) -> float:
+        silent(tape, "kitchen", BOB_HZ)
         call.peer("bob").say(BOB_HZ)
         hears(tape, "kitchen", BOB_HZ)
         return steady(tape, "kitchen", BOB_HZ)
