@@ -47,12 +47,11 @@ EX_CONFIG: Final = 78
 
 def run(load: Callable[[], Loaded]) -> int:
     """Be a station until SIGTERM or SIGINT; returns the exit code. `load` reads alto.yaml, also again later."""
-    started_at = time.monotonic()
     try:
         loaded = load()
     except ConfigError as error:
         configure(level="info")
-        log.error("config.rejected", path="", problems=[str(problem) for problem in error.problems])
+        log.error("config.rejected", file=_first_file(error), problems=[str(problem) for problem in error.problems])
         return EX_CONFIG
     # Not asyncio.run: it cancels every task at its end, and a cancelled native connect that comes in later panics
     # the SDK. What still runs then ends with the process.
@@ -62,11 +61,18 @@ def run(load: Callable[[], Loaded]) -> int:
     pipe.bind(identity=loaded.settings.identity)
     appliance = Appliance(loaded, load, pipe)
     appliance.listen(loop)
-    log.info("appliance.started", version=__version__, pid=os.getpid(), room=loaded.settings.room)
-    log.info("config.loaded", path=loaded.path, warnings=[str(warning) for warning in loaded.warnings])
+    settings = loaded.settings
+    log.info(
+        "appliance.started",
+        identity=settings.identity,
+        room=settings.room,
+        version=__version__,
+        pid=os.getpid(),
+    )
+    log.info("config.loaded", file=loaded.path, warnings=[str(warning) for warning in loaded.warnings])
     pipe.watch_loop(loop)
     loop.run_until_complete(appliance.run())
-    log.info("appliance.stopped", exit_code=0, uptime_s=round(time.monotonic() - started_at, 3))
+    log.info("appliance.stopped", code=0, took_s=round(time.monotonic() - appliance.asked_to_stop_at, 3))
     pipe.flush()
     _end_soon(0)
     return 0
@@ -86,6 +92,11 @@ async def examine(load: Callable[[], Loaded], socket: Callable[[], Path]) -> lis
     )
 
 
+def _first_file(error: ConfigError) -> str:
+    """The file that the first problem is about."""
+    return str(getattr(error.problems[0], "file", "")) if error.problems else ""
+
+
 def _end_soon(code: int) -> None:
     """A native thread that hangs must not keep a stopped station in the process list."""
     timer = threading.Timer(EXIT_S, os._exit, (code,))
@@ -99,6 +110,7 @@ class Appliance:
     def __init__(self, loaded: Loaded, load: Callable[[], Loaded], pipe: LogPipe) -> None:
         settings = loaded.settings
         self.clock = SystemClock()
+        self.asked_to_stop_at = self.clock.monotonic()
         self.pipe = pipe
         self.notifier = Notifier()
         self.sessions = Sessions(clock=self.clock)
@@ -123,7 +135,7 @@ class Appliance:
     def listen(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take SIGTERM, SIGINT and SIGHUP, from before the loop runs: systemd may change its mind at any time."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
+            loop.add_signal_handler(number, self._stop, number.name.lower())
         loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     async def run(self) -> None:
@@ -145,8 +157,9 @@ class Appliance:
 
     # ---- what comes from outside ----
 
-    def _stop(self) -> None:
-        log.info("appliance.stopping")
+    def _stop(self, reason: str) -> None:
+        log.info("appliance.stopping", reason=reason)
+        self.asked_to_stop_at = self.clock.monotonic()
         self.notifier.stopping("asked to stop")
         self.supervisor.stop()
 
@@ -183,7 +196,8 @@ class Appliance:
         try:
             await self.status.start()
         except (AltoError, OSError) as error:
-            log.warning("status.unavailable", error=str(error))
+            path = status_socket(self.supervisor.settings)
+            log.warning("status.unavailable", path=path, detail=str(error), fix=getattr(error, "fix", ""))
 
     async def _measure_link(self) -> None:
         """Fresh link figures in each `metrics` line: asking the SDK takes a millisecond."""

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import structlog
 
 from appliance.errors import AltoError, AudioError, DeviceLost
-from appliance.ports import BlockingCalls, Clock, Leg, LegReport, LegState
+from appliance.ports import AudioStream, BlockingCalls, Clock, Leg, LegReport, LegState
 
 log = structlog.get_logger()
 
@@ -30,6 +30,9 @@ class Handler(Protocol):
 
     @property
     def device(self) -> str: ...
+
+    @property
+    def stream(self) -> AudioStream | None: ...
 
     @property
     def last_block_at(self) -> float | None: ...
@@ -153,7 +156,15 @@ class AudioLeg:
         if again:
             log.info("audio.recovered", leg=self.leg, device=self.handler.device, outage_s=outage_s)
         else:
-            log.info("audio.opened", leg=self.leg, device=self.handler.device)
+            stream = self.handler.stream
+            log.info(
+                "audio.opened",
+                leg=self.leg,
+                device=self.handler.device,
+                rate_hz=stream.rate_hz if stream else 0,
+                channels=stream.channels if stream else 0,
+                latency_ms=round(stream.latency_s * 1000, 1) if stream else 0.0,
+            )
         self._on_change()
 
     def _lose(self, error: AltoError) -> None:

@@ -104,17 +104,17 @@ class Reloader:
             fresh = await asyncio.to_thread(self._load)
         except ConfigError as error:
             self.problems = error.problems
-            log.error("config.rejected", path=self.loaded.path, problems=[str(p) for p in error.problems])
+            log.error("config.rejected", file=self.loaded.path, problems=[str(p) for p in error.problems])
             return False
         except AltoError as error:
             self.problems = (error,)
-            log.error("config.rejected", path=self.loaded.path, problems=[str(error)])
+            log.error("config.rejected", file=self.loaded.path, problems=[str(error)])
             return False
         what = changes(self.loaded.settings, fresh.settings)
         self.loaded, self.problems = fresh, ()
         self._secrets = _secret_watches(fresh.settings)
         self._apply(fresh.settings, what)
-        log.info("config.applied", path=fresh.path, keys=list(what.keys), session=what.session)
+        log.info("config.applied", file=fresh.path, changes=list(what.keys), how=_how(what))
         return True
 
     @property
@@ -128,6 +128,13 @@ class Reloader:
             return False
         self._asked.clear()
         return True
+
+
+def _how(what: Changes) -> str:
+    """How deep a change went: the most that was needed."""
+    if what.session:
+        return "reconnect"
+    return "devices" if what.input_device or what.output_device else "live"
 
 
 def _secret_watches(settings: Settings) -> list[FileWatch]:

@@ -168,7 +168,7 @@ class Supervisor:
         except AltoError as error:
             failure = error
         except Exception as error:  # a bug of ours must not end an intercom: it is told in full, counted, retried
-            log.exception("bug", where="supervisor")
+            log.exception("bug", where="supervisor", error=f"{type(error).__name__}: {error}")
             failure = Stalled(f"unexpected {type(error).__name__}: {error}", fix="please report this log line")
         pause_s = self._fail(failure) if failure else 0.0
         await self._leave()
@@ -332,8 +332,11 @@ class Supervisor:
             return
         now = self._clock.monotonic()
         self._down_since = now
-        say = log.info if reason in _ON_PURPOSE else log.warning
-        say("room.disconnected", reason=reason, detail=detail, lasted_s=round(now - self._up_since, 3))
+        session_s = round(now - self._up_since, 3)
+        if reason in _ON_PURPOSE:
+            log.info("room.disconnected", reason=reason, detail=detail, session_s=session_s)
+        else:
+            log.warning("room.disconnected", reason=reason, detail=detail, session_s=session_s)
 
     def _say_retry(self, pause_s: float, error: AltoError) -> None:
         news = error.reason != self._retry_said

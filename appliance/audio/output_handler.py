@@ -62,6 +62,11 @@ class AudioOutputHandler:
         return stream.pcm if stream is not None else self.config.output_device or "default"
 
     @property
+    def stream(self) -> AudioStream | None:
+        """The device as it is open now; None while it is not."""
+        return self._stream
+
+    @property
     def last_block_at(self) -> float | None:
         """`clock.monotonic()` of the last callback; None: there was none yet."""
         return self._callbacks.last_block_at

@@ -58,7 +58,7 @@ def test_saving_a_volume_changes_it_without_leaving_or_reopening(call: Call) -> 
     mark = station.mark()
     station.write_config(call.settings("kitchen", audio={"volumes": {"bob": 0.5}, "output": {"volume": 0.5}}))
     applied = station.wait_event("config.applied", 3.0, since=mark)
-    assert set(applied["keys"]) == {"audio.volumes.bob", "audio.output.volume"}
+    assert set(applied["changes"]) == {"audio.volumes.bob", "audio.output.volume"}
     assert steady(tape, "kitchen", BOB_HZ) == pytest.approx(before - 12.04, abs=0.5)
     assert not station.events("room.disconnected")
     assert len(station.events("audio.opened")) == 2
