@@ -161,6 +161,7 @@ def test_a_quiet_microphone_is_filled_with_silence_in_step_with_the_clock(quiet_
             silence = stage.manager.get_metrics()["silence_frames"]
             assert isinstance(silence, int)
             assert silence == pytest.approx(quiet_s * 100, abs=2), "drifted"
+            assert stage.server.session("kitchen").sent_frames == silence + 1
 
     run_jumping(story())
 
