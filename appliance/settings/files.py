@@ -40,19 +40,22 @@ def read_small_file(path: Path, *, limit_bytes: int) -> tuple[bytes, os.stat_res
     try:
         _refuse_other_kinds(os.stat(path))
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            return _read(descriptor, limit_bytes)
+        finally:
+            os.close(descriptor)
     except (OSError, ValueError) as err:  # ValueError: a NUL in the path
         raise _explained(path, err) from err
-    with os.fdopen(descriptor, "rb", buffering=0):
-        status = os.fstat(descriptor)
-        _refuse_other_kinds(status)
-        if status.st_size > limit_bytes:
-            raise _too_large(status.st_size, limit_bytes)
-        try:
-            data = _read_at_most(descriptor, limit_bytes + 1)
-        except OSError as err:
-            raise _explained(path, err) from err
-        if len(data) > limit_bytes:  # it grew, or its size is not known beforehand (/proc)
-            raise _too_large(len(data), limit_bytes)
+
+
+def _read(descriptor: int, limit_bytes: int) -> tuple[bytes, os.stat_result]:
+    status = os.fstat(descriptor)
+    _refuse_other_kinds(status)  # again: it may have been replaced in between
+    if status.st_size > limit_bytes:
+        raise _too_large(status.st_size, limit_bytes)
+    data = _read_at_most(descriptor, limit_bytes + 1)
+    if len(data) > limit_bytes:  # it grew, or its size is not known beforehand (/proc)
+        raise _too_large(len(data), limit_bytes)
     return data, status
 
 
