@@ -24,6 +24,9 @@ log = structlog.get_logger()
 READY_S: Final = 15.0  # it answers after 0.2 s here; a Zero 2 W with a slow card is some ten times slower
 LOOK_S: Final = 0.05
 STOP_S: Final = 0.5  # the first SIGTERM waits for participants to leave, so a second and SIGKILL follow soon
+PAUSE_S: Final = 0.2  # before a dead one is started again…
+LONGEST_PAUSE_S: Final = 10.0  # …doubled up to this while it dies again and again…
+LONG_LIFE_S: Final = 60.0  # …until one has lived this long
 STUN_PORT: Final = 3478  # nobody listens there: it keeps clients from asking a public server for their address
 SECRET_BYTES: Final = 32
 LOOPBACK: Final = "127.0.0.1"
@@ -43,8 +46,8 @@ class ServerFailed(NetworkError):
 
 
 class EmbeddedServer:
-    """Started by `start`, which does nothing while it runs well; so who calls `start` before each session has a
-    server that comes back. Loop thread only."""
+    """Started by `start`, which does nothing while it runs well. One that dies is started again at once, so that a
+    call that goes on finds somebody to mend it with. Loop thread only."""
 
     def __init__(self, *, settings: EmbeddedSettings, state_dir: Path, clock: Clock) -> None:
         self._settings = settings
@@ -52,6 +55,8 @@ class EmbeddedServer:
         self._clock = clock
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()  # the watcher and whoever calls start() must not launch two
         self._last_words = ""
 
     @property
@@ -71,6 +76,36 @@ class EmbeddedServer:
 
     async def start(self) -> None:
         """Have it running and answering. Raises ServerMissing, ServerFailed."""
+        async with self._turn:
+            await self._bring_up()
+        if self._watcher is None:
+            self._watcher = asyncio.create_task(self._watch(), name="server-watch")
+
+    async def stop(self) -> None:
+        """End it; idempotent, bounded to about a second."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.cancel()
+            await asyncio.wait({watcher})
+        if (process := await self._end()) is not None:
+            log.info("server.stopped", exit_code=process.returncode)
+
+    # ---- steps
+
+    async def _watch(self) -> None:
+        pause_s = PAUSE_S
+        while True:
+            if (process := self._process) is not None:
+                began = self._clock.monotonic()
+                await process.wait()
+                pause_s = PAUSE_S if self._clock.monotonic() - began > LONG_LIFE_S else pause_s
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            with contextlib.suppress(AltoError, OSError):  # the start before the next session says why
+                async with self._turn:
+                    await self._bring_up()
+
+    async def _bring_up(self) -> None:
         if self._process is not None and self._process.returncode is None:
             return
         if self._process is not None:
@@ -90,13 +125,6 @@ class EmbeddedServer:
             await self._end()
             raise
         log.info("server.started", url=self.url, took_s=round(self._clock.monotonic() - began, 3))
-
-    async def stop(self) -> None:
-        """End it; idempotent, bounded to about a second."""
-        if (process := await self._end()) is not None:
-            log.info("server.stopped", exit_code=process.returncode)
-
-    # ---- steps
 
     async def _end(self) -> asyncio.subprocess.Process | None:
         process, self._process = self._process, None

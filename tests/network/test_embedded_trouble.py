@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from appliance.settings.model import EmbeddedServer as EmbeddedSettings
 from tests.harness.aio import run
 from tests.harness.ports import free_ports
 from tests.harness.processes import is_running
+from tests.harness.server import find_binary
 from tests.harness.wait import until_async
 
 
@@ -65,6 +68,29 @@ def test_a_server_that_will_not_end_is_killed_within_a_second_and_a_half(tmp_pat
         await asyncio.wait({start})
         assert loop.time() - began_s < 1.5
         assert not is_running(pid)
+
+    run(story())
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_server_that_dies_is_started_again_without_being_asked_until_stop(tmp_path: Path) -> None:
+    async def story() -> None:
+        server = pretender(tmp_path, f'exec "{find_binary()}" "$@"')
+        with structlog.testing.capture_logs() as lines:
+            await server.start()
+            assert server._process is not None
+            first = server._process.pid
+            os.kill(first, signal.SIGKILL)
+            await until_async(lambda: [x["event"] for x in lines].count("server.started") == 2, 10.0, "another")
+            assert server._process.pid != first
+            second = server._process.pid
+            await server.stop()
+            assert not is_running(second)
+        said = [(x["event"], x["log_level"]) for x in lines if x["event"] not in ("server.log", "server.no_interface")]
+        started = ("server.started", "info")
+        assert said == [started, ("server.died", "warning"), started, ("server.stopped", "info")]
+        assert [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("server-")] == []
 
     run(story())
 
