@@ -81,12 +81,12 @@ class JitterBuffer:
         self._collecting = self._interrupted = True
         self.begun = self.starved = False
 
-    def read(self, out: F32, ahead: int = 0) -> bool:
+    def read(self, out: F32, block: int) -> bool:
         """Fill `out`, at most a frame, with scaled sound; False, and `out` as it was, while there is none.
 
-        `ahead`: samples that are going to be asked for at once after the usual frame; the start waits for them too.
+        `block`: samples that are asked for at once, of which `out` is a piece; the start waits for them.
         """
-        if self._collecting and self._ring.fill < self._needed(out.size, ahead):
+        if self._collecting and self._ring.fill < self._needed(block):
             self.starved = self.begun
             return False
         returns = self._collecting and self._interrupted
@@ -97,12 +97,11 @@ class JitterBuffer:
         self._pacing.observe(self._ring.fill, out.size)
         return True
 
-    def _needed(self, size: int, ahead: int) -> int:
-        """What must be there to begin. After a gap the whole delay on top of a long block; at first the block will do,
-        and if that was too close, it is stretched."""
-        playout = self._pacing.playout
-        needed = playout + ahead if self._interrupted else max(playout, size + ahead)
-        return min(max(needed, size), self._ring.bound)
+    def _needed(self, block: int) -> int:
+        """What must be there to begin. At first a long block alone will do, and if that was too close, its sound is
+        stretched; after a gap it takes the delay on top."""
+        extra = max(0, block - self._bench.frame) if self._interrupted else 0
+        return min(max(self._pacing.playout + extra, block), self._ring.bound)
 
     def _next(self, out: F32) -> None:
         over = self._ring.behind - self._ring.bound

@@ -172,19 +172,18 @@ class AudioMixer:
             self._restart = False
             for voice in voices:
                 voice.restart()
-        ahead = max(0, out.size - self._bench.frame)
         pieces = -(-out.size // self._bench.frame)
         for piece in range(pieces):
-            self._mix_piece(voices, out[out.size * piece // pieces : out.size * (piece + 1) // pieces], ahead)
+            self._mix_piece(voices, out[out.size * piece // pieces : out.size * (piece + 1) // pieces], out.size)
         self._count_underrun(voices)
 
-    def _mix_piece(self, voices: tuple[Voice, ...], out: Samples, ahead: int) -> None:
+    def _mix_piece(self, voices: tuple[Voice, ...], out: Samples, block: int) -> None:
         total = self._bench.sum[: out.size]
         total.fill(0)
         sounding = 0
         for voice in voices:
             if not voice.finished:
-                voice.add_to(total, ahead)
+                voice.add_to(total, block)
                 sounding += voice.sounding
         self._scale(total, sounding)
         store_int16(total, out)

@@ -23,8 +23,8 @@ LARGEST_MS: Final = 10.0  # more than this is heard as a syllable cut short
 SPARE_MS: Final = 5.0  # left above the rest after a cut, so that it is not put back in
 SLACK_MS: Final = 14.0  # above the rest before it counts as too much: frames are 10 ms, so 10 more are only phase
 DRY_MS: Final = 4.0  # a scheduler's hiccup; less than that left is next to nothing
-AGAIN_S: Final = 10.0  # dry twice within this is no accident: collect more
-CALM_S: Final = 60.0  # not dry for so long: a little less will do
+AGAIN_S: Final = 20.0  # dry twice within this is no accident: collect more
+CALM_S: Final = 120.0  # not dry for so long: a little less will do
 STEP_MS: Final = 10.0
 EXTRA_MS: Final = 60.0  # most that is collected on top; what needs more than that is broken elsewhere
 

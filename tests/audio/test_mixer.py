@@ -68,19 +68,19 @@ def test_the_description_s_own_example_comes_out_to_the_last_sample(size: int) -
 
 
 def test_a_voice_whose_delay_had_to_grow_rides_over_what_made_it_stall() -> None:
-    """Every half second the sender is 40 ms late: at first that is a gap, soon it is not."""
+    """Every five seconds the sender is 40 ms late: at first that is a gap, soon it is not."""
     mixer = AudioMixer()
     out = np.zeros(FRAME, np.int16)
     underruns = []
     for _ in range(12):
-        for frame in range(50):
-            late = frame < 4
-            for _ in range(0 if late else 5 if frame == 4 else 1):
+        for frame in range(500):
+            late = 440 < frame < 445
+            for _ in range(0 if late else 5 if frame == 445 else 1):
                 mixer.add_audio_data(noise(frame, FRAME), "bob")
             mixer.mix_into(out)
         underruns.append(mixer.underruns)
     assert underruns[0] > 0
-    assert underruns[-1] == underruns[5], "no gap in the second half"
+    assert underruns[-1] == underruns[6], "half a minute teaches it"
 
 
 def test_one_voice_is_played_as_it_was_said() -> None:
@@ -245,6 +245,24 @@ def test_a_voice_begins_when_its_playout_delay_is_there() -> None:
         mixer.add_audio_data(noise(frames, FRAME))
     assert mixer.get_audio_data(FRAME).any()
     assert mixer.get_metrics()["underruns"] == 0
+
+
+def test_a_voice_waits_for_a_whole_block_where_blocks_are_long() -> None:
+    mixer = AudioMixer()
+    for _ in range(3):
+        mixer.add_audio_data(noise(1, FRAME))
+    assert not mixer.get_audio_data(2400).any(), "30 ms would run dry in a block of 50"
+    for _ in range(2):
+        mixer.add_audio_data(noise(1, FRAME))
+    assert mixer.get_audio_data(2400)[-100:].any()
+    assert mixer.underruns == 0
+
+
+def test_a_block_that_is_longer_than_all_that_may_wait_gets_what_there_is() -> None:
+    mixer = AudioMixer()
+    mixer.add_audio_data(noise(1, 48000))
+    heard = mixer.get_audio_data(48000)
+    assert np.count_nonzero(heard) == pytest.approx(170 * 48, abs=480)
 
 
 def test_one_stalled_voice_stops_nobody_else() -> None:
@@ -430,11 +448,12 @@ def test_every_block_size_gives_the_same_sound(block: int) -> None:
     heard = room.talk({"bob": said})
     begin = int(np.flatnonzero(heard)[0]) // block * block
     settled = 2 * FRAME
-    count = len(heard) - begin - settled
-    assert np.array_equal(heard[begin + settled :], said[settled : settled + count])
-    assert begin <= 20 * 48 + 2 * block, "20 ms of playout delay, and what a block adds"
+    whole = 48000 // block * block  # the last piece is no whole block and runs dry
+    assert np.array_equal(heard[begin + settled : whole], said[settled : whole - begin])
+    assert begin < 20 * 48, "20 ms of playout delay at most, less the block that then plays"
     metrics = room.mixer.get_metrics()
-    assert (metrics["underruns"], metrics["errors"]) == (0, 0)
+    assert metrics["underruns"] <= (whole < 48000)
+    assert metrics["errors"] == 0
 
 
 def test_a_tap_hears_all_and_takes_nothing() -> None:

@@ -45,9 +45,8 @@ def test_voices_that_sound_are_mixed_by_the_formula_of_the_description(
 
 
 def _delay(block: int) -> int:
-    """Blocks until 20 ms, and what a long block needs beyond a frame, have come; less the one that then plays."""
-    needed = 20 * 48 + max(0, block - FRAME)
-    return (-(-needed // block) - 1) * block
+    """Blocks until 20 ms have come, less the one that then plays."""
+    return (-(-20 * 48 // block) - 1) * block
 
 
 @settings(max_examples=60, deadline=None)

@@ -86,7 +86,7 @@ def running_dry(pacing: Pacing, times: int, apart_s: float) -> None:
 
 def test_running_dry_now_and_then_is_answered_by_nothing() -> None:
     pacing = Pacing(rate_hz=48000, playout_ms=20)
-    running_dry(pacing, 5, apart_s=11)
+    running_dry(pacing, 5, apart_s=21)
     assert pacing.playout == 20 * MS
 
 
@@ -103,9 +103,9 @@ def test_calm_brings_the_delay_back_to_what_was_asked_for() -> None:
     pacing = Pacing(rate_hz=48000, playout_ms=20)
     running_dry(pacing, 3, apart_s=5)
     assert pacing.playout == 40 * MS
-    watched(pacing, 35, 60)
+    watched(pacing, 35, 115)
     assert pacing.playout == 30 * MS
-    watched(pacing, 35, 120)
+    watched(pacing, 35, 105)
     assert pacing.playout == 20 * MS
     assert pacing.wanted() > 0, "and what is too much now is taken out"
 
