@@ -25,6 +25,7 @@ from appliance.settings.secrets import Right
 ENDPOINT_S: Final = 8.0  # shorter than the setting's connect time: the join that follows needs some as well
 RENEW_SHARE: Final = 0.1  # of a token's life: asked anew when less than this is left…
 RENEW_S: Final = 30.0  # …or this
+SECRET_WORD_CHARS: Final = 7  # longer than the "Bearer" before a key
 CLOCK_SET_SINCE: Final = 1_704_067_200.0  # 2024: earlier than that a board's clock is just not set yet
 
 
@@ -154,7 +155,7 @@ class EndpointToken:
     def _read(self, where: str, status: int, body: str) -> Grant:
         if 400 <= status < 500:
             fix = "check token_endpoint_headers, room and identity"
-            raise Rejected(f"token endpoint {where} refused with {status}: {_first_line(body)}", fix=fix)
+            raise Rejected(f"token endpoint {where} refused with {status}: {self._reason(body)}", fix=fix)
         if not 200 <= status < 300:
             raise Unreachable(f"token endpoint {where} answered {status}", fix="look at that server's log")
         try:
@@ -166,6 +167,13 @@ class EndpointToken:
             raise Unreachable(what, fix="is it a token endpoint, or a login page?") from None
         claims = claims_of(token)
         return Grant(server, token, _number(claims.get("exp")))
+
+    def _reason(self, body: str) -> str:
+        """The endpoint's own words, without what we sent to be let in: some quote it."""
+        for value in self._settings.livekit.token_endpoint_headers.values():
+            for word in value.get_secret_value().split():
+                body = body.replace(word, secrets.MASK) if len(word) >= SECRET_WORD_CHARS else body
+        return _first_line(body)
 
 
 # ---- what a token says of itself ---------------------------------------------------------------------------------

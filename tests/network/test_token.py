@@ -237,6 +237,16 @@ def test_what_an_endpoint_says_instead_of_a_token(
     run(story())
 
 
+def test_an_endpoint_that_quotes_our_key_does_not_get_it_into_the_log() -> None:
+    async def story() -> None:
+        async with endpoint(says(403, "the key hush-hush-hush is not known")) as url:
+            headers = {"Authorization": "Bearer hush-hush-hush"}
+            error = await refusal(settings(token_endpoint=url, token_endpoint_headers=headers))
+        assert "the key (hidden) is not known" in str(error)
+
+    run(story())
+
+
 def test_an_endpoint_that_is_not_there_is_unreachable() -> None:
     async def story() -> None:
         error = await refusal(settings(token_endpoint=f"http://127.0.0.1:{free_port()}/token"))
