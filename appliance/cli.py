@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 
 from appliance import __version__
 from appliance.errors import AltoError, ConfigError
-from appliance.settings.load import Loaded, find_config, load
+from appliance.settings.load import Loaded, Problem, find_config, load
 
 EX_OK: Final = 0
 EX_USAGE: Final = 64  # the numbers are sysexits.h's
@@ -305,9 +305,7 @@ def _socket(args: argparse.Namespace) -> Path:
 
 def _problem(problem: object) -> object:
     """A problem for programs: its fields, and the line a person reads."""
-    from dataclasses import asdict, is_dataclass
-
-    fields = asdict(problem) if is_dataclass(problem) and not isinstance(problem, type) else {}
+    fields = problem.as_dict() if isinstance(problem, Problem) else {}
     return {**fields, "text": str(problem)}
 
 

@@ -16,6 +16,7 @@ import structlog
 
 from appliance.errors import AltoError, ConfigError
 from appliance.settings.changes import Changes, changes
+from appliance.settings.files import Unreadable, read_small_file
 from appliance.settings.load import Loaded
 from appliance.settings.model import Settings
 
@@ -46,10 +47,9 @@ class FileWatch:
 def _fingerprint(path: Path) -> bytes:
     """The content's, not the time stamp's: FAT counts in steps of two seconds."""
     try:
-        with path.open("rb") as file:
-            return hashlib.blake2b(file.read(READ_BYTES)).digest()
-    except OSError as error:
-        return type(error).__name__.encode()
+        return hashlib.blake2b(read_small_file(path, limit_bytes=READ_BYTES)[0]).digest()
+    except Unreadable as error:
+        return error.found.encode()
 
 
 class Reloader:
