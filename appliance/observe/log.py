@@ -23,6 +23,7 @@ from appliance.observe.library import LibraryHandler, capture
 from appliance.observe.lines import SEVERITY, ConsoleLines, json_line, with_traceback
 from appliance.observe.pipe import LinePipe
 from appliance.observe.redact import redact
+from appliance.observe.values import error_text
 
 __all__ = ["LogPipe", "configure", "redact"]
 
@@ -48,8 +49,13 @@ class LogPipe:
 
     def emit(self, level: str, event: str, fields: MutableMapping[str, Any]) -> None:
         """Write one event when its level is high enough. Never blocks, never raises."""
-        if SEVERITY[level] >= SEVERITY[self.level]:
-            self._pipe.write(self._render(level, event, fields))
+        if SEVERITY[level] < SEVERITY[self.level]:
+            return
+        try:
+            line = self._render(level, event, fields)
+        except Exception as error:  # a log line must never be what breaks its caller
+            line = self._render("error", "bug", {"where": f"log line {event}", "error": error_text(error)})
+        self._pipe.write(line)
 
     def set_level(self, level: str) -> None:
         """Write from this level on: debug, info, warning or error."""

@@ -37,7 +37,10 @@ def cut(text: str, longest: int = LONGEST_TEXT) -> str:
 
 def error_text(error: BaseException) -> str:
     """`Class: what it says`, on one line."""
-    said = " ".join(str(error).split())
+    try:
+        said = " ".join(str(error).split())
+    except Exception:  # somebody's __str__
+        said = ""
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 

