@@ -96,6 +96,18 @@ def steady(tape: Tape, name: str, hz: float, *, seconds: float = 1.0) -> float:
     return level_dbfs(tape.ear(name, start), hz)
 
 
+def settles(tape: Tape, name: str, hz: float, dbfs: float, *, within: float = 1.5, deadline_s: float = 15.0) -> None:
+    """Wait until the tone has played at that level for half a second: a machine that is shared hiccups now and then,
+    and this is about loudness."""
+    levels: list[float] = []
+
+    def look() -> bool:
+        levels.append(round(steady(tape, name, hz, seconds=0.5), 1))
+        return abs(levels[-1] - dbfs) <= within
+
+    until(look, deadline_s, lambda: f"{name} to hear {hz:g} Hz at {dbfs:g} dBFS; heard {levels}")
+
+
 def silent(tape: Tape, name: str, hz: float, *, below: float = -60.0, deadline_s: float = 10.0) -> None:
     """Wait until the speaker does not play the tone (any more)."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.harness.signals import VOICES_HZ
-from tests.scenarios.conftest import Call, hears, silent, steady
+from tests.scenarios.conftest import Call, hears, settles, silent, steady
 
 pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.device]
 
@@ -20,8 +20,8 @@ def test_two_stations_hear_each_other_and_not_themselves(call: Call) -> None:
     call.station("porch")
     hears(tape, "kitchen", PORCH_HZ)
     hears(tape, "porch", KITCHEN_HZ)
-    assert steady(tape, "kitchen", PORCH_HZ) == pytest.approx(-12, abs=1.5)
-    assert steady(tape, "porch", KITCHEN_HZ) == pytest.approx(-12, abs=1.5)
+    settles(tape, "kitchen", PORCH_HZ, -12)
+    settles(tape, "porch", KITCHEN_HZ, -12)
     assert steady(tape, "kitchen", KITCHEN_HZ) < -60, "the kitchen hears itself"
     assert steady(tape, "porch", PORCH_HZ) < -60, "the porch hears itself"
 
@@ -36,7 +36,7 @@ def test_three_stations_hear_the_other_two_averaged(call: Call) -> None:
     for name, other in pairs:
         hears(tape, name, voices[other])
     for name, other in pairs:
-        assert steady(tape, name, voices[other], seconds=0.5) == pytest.approx(-18, abs=1.5), f"{name} hears {other}"
+        settles(tape, name, voices[other], -18)
     for name in voices:
         assert steady(tape, name, voices[name]) < -60, f"{name} hears itself"
 
