@@ -81,17 +81,18 @@ class JitterBuffer:
         self._collecting = self._interrupted = True
         self.begun = self.starved = False
 
-    def read(self, out: F32, block: int) -> bool:
+    def read(self, out: F32, block: int, rest: int) -> bool:
         """Fill `out`, at most a frame, with scaled sound; False, and `out` as it was, while there is none.
 
-        `block`: samples that are asked for at once, of which `out` is a piece; the start waits for them.
+        `block`: samples that are asked for at once, of which `out` is a piece; the start waits for them. `rest`: those
+        of them that have not been read yet, `out` included.
         """
         if self._collecting and self._ring.fill < self._needed(block):
             self.starved = self.begun
             return False
         returns = self._collecting and self._interrupted
         self._collecting, self.begun, self.starved = False, True, False
-        self._next(out)
+        self._next(out, rest)
         if returns:  # not at the very beginning: there a decoder comes in softly by itself
             self._bench.ramp.apply(out, 0.0, 1.0, self._bench.fade)
         self._pacing.observe(self._ring.fill, out.size)
@@ -103,10 +104,12 @@ class JitterBuffer:
         extra = max(0, block - self._bench.frame) if self._interrupted else 0
         return min(max(self._pacing.playout + extra, block), self._ring.bound)
 
-    def _next(self, out: F32) -> None:
+    def _next(self, out: F32, rest: int) -> None:
         over = self._ring.behind - self._ring.bound
         if over > 0:
             self._drop(out, over)
+        elif self._ring.fill < rest and self._bridge(out, rest):
+            pass
         elif self._ring.fill < out.size:
             self._run_dry(out)
         elif not self._correct(out):
@@ -139,20 +142,34 @@ class JitterBuffer:
         self._collecting = self._interrupted = self.starved = True
         self._pacing.ran_dry()
 
+    def _bridge(self, out: F32, rest: int) -> bool:
+        """A few milliseconds are missing to the end of the block: play so much again, if that is enough."""
+        levels, missing = self._pacing.levels, rest - self._ring.fill
+        if missing > levels.largest or not self._pacing.rested:
+            return False
+        jump = self._alike(-levels.largest, -max(levels.smallest, missing), out.size)
+        if jump:
+            self._make(jump, out)
+        return jump != 0
+
     def _correct(self, out: F32) -> bool:
         """Cut out or play again a little, if that is due and can be done unheard."""
         jump = self._pacing.wanted()
         if not jump or self._ring.fill - jump < out.size:
             return False
         if not self._is_quiet(jump, out.size):
-            jump = self._alike(jump, out.size) if self._pacing.impatient else 0
-            if not jump:
-                return False
+            smallest = self._pacing.levels.smallest
+            span = (smallest, jump) if jump > 0 else (jump, -smallest)
+            jump = self._alike(*span, out.size) if self._pacing.impatient else 0
+        if jump:
+            self._make(jump, out)
+        return jump != 0
+
+    def _make(self, jump: int, out: F32) -> None:
         self._jump(out, jump)
         self._pacing.jumped(jump)
         self.trimmed += max(0, jump)
         self.stretched += max(0, -jump)
-        return True
 
     def _jump(self, out: F32, jump: int) -> None:
         """Go on `jump` samples further (back, if negative), crossfading from what would have come."""
@@ -171,15 +188,13 @@ class JitterBuffer:
         look = self._bench.before.get(min(self._bench.fade, size))
         return all(self._peek(look, offset) and peak(look) <= QUIET for offset in (0, jump))
 
-    def _alike(self, jump: int, size: int) -> int:
-        """The jump, at most that far, whose end looks most like here; 0 when there is not enough to look at."""
+    def _alike(self, first: int, last: int, size: int) -> int:
+        """The jump from `first` to `last` whose end looks most like here; 0 when there is not enough to look at."""
         here = self._bench.before.get(min(self._bench.fade, size))
-        smallest = self._pacing.levels.smallest
-        among = self._bench.among.get(abs(jump) - smallest + here.size)
-        nearest = smallest if jump > 0 else jump
-        if not (self._peek(here, 0) and self._peek(among, nearest)):
+        among = self._bench.among.get(last - first + here.size)
+        if not (self._peek(here, 0) and self._peek(among, first)):
             return 0
-        return nearest + best_match(here, among)
+        return first + best_match(here, among)
 
     def _peek(self, out: F32, offset: int) -> bool:
         pcm = self._bench.pcm.get(out.size)

@@ -174,16 +174,17 @@ class AudioMixer:
                 voice.restart()
         pieces = -(-out.size // self._bench.frame)
         for piece in range(pieces):
-            self._mix_piece(voices, out[out.size * piece // pieces : out.size * (piece + 1) // pieces], out.size)
+            begin, end = out.size * piece // pieces, out.size * (piece + 1) // pieces
+            self._mix_piece(voices, out[begin:end], out.size, out.size - begin)
         self._count_underrun(voices)
 
-    def _mix_piece(self, voices: tuple[Voice, ...], out: Samples, block: int) -> None:
+    def _mix_piece(self, voices: tuple[Voice, ...], out: Samples, block: int, rest: int) -> None:
         total = self._bench.sum[: out.size]
         total.fill(0)
         sounding = 0
         for voice in voices:
             if not voice.finished:
-                voice.add_to(total, block)
+                voice.add_to(total, block, rest)
                 sounding += voice.sounding
         self._scale(total, sounding)
         store_int16(total, out)

@@ -83,7 +83,7 @@ class Pacing:
         self._window = round(WINDOW_S * rate_hz)
         self._pause = round(PAUSE_S * rate_hz)
         self._patience = round(PATIENCE_S * rate_hz)
-        self._since_jump = 0
+        self._since_jump = self._pause
         self._waited = 0
         self._seen = 0
         self._lowest: int | None = None
@@ -123,9 +123,14 @@ class Pacing:
 
     def wanted(self) -> int:
         """Longest jump to make now: > 0 forward, < 0 back, 0 none."""
-        if abs(self.pending) < self.levels.smallest or self._since_jump < self._pause:
+        if abs(self.pending) < self.levels.smallest or not self.rested:
             return 0
         return max(-self.levels.largest, min(self.levels.largest, self.pending))
+
+    @property
+    def rested(self) -> bool:
+        """Whether the last jump is long enough ago."""
+        return self._since_jump >= self._pause
 
     @property
     def impatient(self) -> bool:

@@ -51,11 +51,11 @@ class Voice:
         self.buffer.restart()
         self._hold = 0
 
-    def add_to(self, total: F32, block: int) -> None:
-        """Add the next piece to `total`, at most a frame, scaled. `block`: see `JitterBuffer.read`."""
+    def add_to(self, total: F32, block: int, rest: int) -> None:
+        """Add the next piece to `total`, at most a frame, scaled. `block`, `rest`: see `JitterBuffer.read`."""
         sound = self._bench.sound[: total.size]
         square_sum = 0.0
-        if self.buffer.read(sound, block):
+        if self.buffer.read(sound, block, rest):
             square_sum = float(np.dot(sound, sound))
         self.meter.add_sums(square_sum, total.size)
         self._note_sounding(square_sum, total.size)

@@ -258,6 +258,22 @@ def test_a_voice_waits_for_a_whole_block_where_blocks_are_long() -> None:
     assert mixer.underruns == 0
 
 
+@pytest.mark.parametrize("missing_ms", [1, 5, 10])
+def test_a_few_missing_milliseconds_are_bridged_by_playing_some_again(missing_ms: int) -> None:
+    """Blocks of 50 ms, and the sender is a little behind when the second is due: no gap, no click."""
+    room = Room(AudioMixer(), 2400)
+    wave = tone(300, 1.0)
+    short = 2400 - missing_ms * 48
+    room.talk({"bob": wave[:2400]})
+    room.talk({"bob": wave[2400 : 2400 + short]})
+    for begin in range(2400 + short, 40000, 2400):
+        room.talk({"bob": wave[begin : begin + 2400]})
+    metrics = room.mixer.get_metrics()
+    assert (metrics["underruns"], streams_of(room.mixer)["bob"]["underruns"]) == (0, 0)
+    assert metrics["stretched_ms"] == pytest.approx(7.5, abs=2.6)
+    assert roughness(room.heard) < 3 * roughness(wave)
+
+
 def test_a_block_that_is_longer_than_all_that_may_wait_gets_what_there_is() -> None:
     mixer = AudioMixer()
     mixer.add_audio_data(noise(1, 48000))
