@@ -150,9 +150,9 @@ class Supervisor:
             while not self._stopping:
                 await self._one_session()
         finally:
-            self._enter(State.STOPPING, "asked to stop")
+            self._enter(State.STOPPING, "stopped")
             await self._leave()
-            self._enter(State.STOPPED, "asked to stop")
+            self._enter(State.STOPPED, "stopped")
 
     async def _one_session(self) -> None:
         """One try to join and, if it works, the stay. Ends in a pause unless there is a reason to go on at once."""
@@ -232,7 +232,7 @@ class Supervisor:
     def _judge_legs(self, session: Session) -> None:
         missing = {leg: r for leg, r in session.legs.items() if r.state is LegState.MISSING}
         if not missing:
-            self._enter(State.ONLINE, "in the room")
+            self._enter(State.ONLINE, "in_room")
             return
         leg, report = next(iter(missing.items()))
         if isinstance(report.error, AltoError):

@@ -41,6 +41,10 @@ _structs.cdef(
 )
 
 
+_HUNG: Final[list[PortAudioStream]] = []
+"""Streams whose driver hangs in close: its thread may still call back, so what it calls must not be freed."""
+
+
 class PortAudioBackend:
     """`ports.AudioBackend` on PortAudio and ALSA. On the `audio-device` worker only; PortAudio starts at the first
     open, and a machine without any sound card is fine."""
@@ -209,6 +213,8 @@ class PortAudioStream:
         thread = threading.Thread(target=end, name="audio-close", daemon=True)
         thread.start()
         thread.join(CLOSE_S)
+        if thread.is_alive():
+            _HUNG.append(self)
 
 
 def _block(ffi: Any, pointer: Any, frames: int, channels: int) -> Block:
