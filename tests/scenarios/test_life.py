@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 import time
+import wave
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.harness.server import LiveKitServer
-from tests.harness.signals import VOICES_HZ
+from tests.harness.signals import VOICES_HZ, level_dbfs
 from tests.harness.sound import VirtualSound
 from tests.harness.station import Station, station_settings
 from tests.scenarios.conftest import JOIN_S, Call, hears, silent, steady
@@ -192,3 +195,25 @@ def test_the_metrics_of_a_call_move(call: Call) -> None:
     assert second["network"]["participants"] == 1
     assert second["mixer"]["per_stream"]["bob"]["level_dbfs"] == pytest.approx(-15, abs=3)
     assert second["input"]["level_dbfs"] > -20
+
+
+def test_a_running_station_answers_status_record_and_doctor(call: Call, tmp_path: Path) -> None:
+    station = call.station("kitchen")
+    bob = call.peer("bob")
+    bob.say(BOB_HZ)
+    station.wait_event("stream.started", 10.0, identity="bob")
+    status = station.alto("status", "--json")
+    assert status.returncode == 0, status.stderr
+    found = json.loads(status.stdout)
+    assert (found["state"], found["identity"], found["room"]) == ("online", "kitchen", call.room)
+    assert [person["identity"] for person in found["participants"]] == ["bob"]
+    assert "kitchen is online" in station.alto("status").stdout
+    wav = tmp_path / "mix.wav"
+    assert station.alto("record", "--seconds", "1", str(wav)).returncode == 0
+    with wave.open(str(wav)) as recorded:
+        assert (recorded.getframerate(), recorded.getnchannels(), recorded.getnframes()) == (48000, 1, 48000)
+        samples = np.frombuffer(recorded.readframes(48000), np.int16)
+    assert level_dbfs(samples, BOB_HZ) == pytest.approx(-12, abs=2)
+    doctor = station.alto("doctor", "--json")
+    assert json.loads(doctor.stdout)["results"], doctor.stderr
+    assert "Traceback" not in doctor.stderr
