@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from tests.harness.callview import LiveView, PlainView, View
 from tests.harness.ear import Ear
@@ -26,6 +26,7 @@ from tests.harness.signals import VOICES_HZ, announcement
 from tests.harness.sound import Tape, VirtualSound
 from tests.harness.station import ROOT, Station, StationEnded
 
+EX_USAGE: Final = 64
 JOIN_S: Final = 60.0  # a cold start on a slow board loads the SDK for ten seconds
 LOOK_S: Final = 0.25
 METRICS_S: Final = 5
@@ -52,14 +53,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Interrupted:
             pass
         except (StationEnded, AssertionError) as error:
-            view.say(f"the call did not come about: {error}")
+            what, _, story = str(error).partition("\n")
+            view.say(f"the call did not come about: {what}")
+            print(story, file=sys.stderr)
     for line in call.summary():
         view.say(line)
     return 0 if call.good else 1
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(EX_USAGE, f"{self.prog}: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="deploy/dev run", description="Two stations in a call on this machine.")
+    parser = _Parser(prog="deploy/dev run", description="Two stations in a call on this machine.")
     parser.add_argument("--seconds", type=float, help="end the call after that long; default: at Ctrl-C")
     parser.add_argument("--virtual", action="store_true", help="leave a real sound card alone")
     parser.add_argument("--plain", action="store_true", help="lines instead of the live view, on a terminal too")

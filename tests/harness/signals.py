@@ -70,6 +70,14 @@ def level_dbfs(samples: Pcm, frequency_hz: float, rate_hz: int = RATE_HZ) -> flo
     return _dbfs(amplitude)
 
 
+def usual_level_dbfs(samples: Pcm, frequency_hz: float, rate_hz: int = RATE_HZ) -> float:
+    """The median level of the tone's tenths of a second. Where `level_dbfs` of the whole reads low because the tone
+    jumped in phase or paused (samples were left out or made up on the way), this tells how loud it is."""
+    tenth = rate_hz // 10
+    pieces = [samples[start : start + tenth] for start in range(0, samples.size - tenth + 1, tenth)]
+    return float(np.median([level_dbfs(piece, frequency_hz, rate_hz) for piece in pieces])) if pieces else SILENCE_DBFS
+
+
 def levels_dbfs(samples: Pcm, frequencies_hz: Sequence[float], rate_hz: int = RATE_HZ) -> dict[float, float]:
     """`level_dbfs` of several frequencies."""
     return {f: level_dbfs(samples, f, rate_hz) for f in frequencies_hz}

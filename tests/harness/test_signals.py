@@ -19,6 +19,7 @@ from tests.harness.signals import (
     levels_dbfs,
     rms_dbfs,
     tone,
+    usual_level_dbfs,
 )
 
 
@@ -33,6 +34,13 @@ def test_each_voice_is_told_apart_from_all_others_at_once() -> None:
     levels = levels_dbfs(mix, VOICES_HZ)
     assert [levels[f] for f in VOICES_HZ[:3]] == pytest.approx([-30, -30, -30], abs=0.1)
     assert max(levels[f] for f in VOICES_HZ[3:]) < -80
+
+
+def test_the_usual_level_is_not_fooled_by_a_jump() -> None:
+    jumped = np.delete(tone(1033, 1.0), slice(20_000, 20_480))
+    assert level_dbfs(jumped, 1033) < -13
+    assert usual_level_dbfs(jumped, 1033) == pytest.approx(-12, abs=0.1)
+    assert usual_level_dbfs(jumped[:100], 1033) == SILENCE_DBFS
 
 
 def test_silence_has_a_level_too() -> None:
