@@ -19,11 +19,19 @@ class SdkLogFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Change the record in place; False drops it."""
-        record.msg, record.args = explain.redact(record.getMessage()), ()
+        record.msg, record.args = explain.redact(_text(record)), ()
         if record.levelno <= logging.INFO or record.msg.startswith(REPORTED_BY_US):
             record.levelno, record.levelname = logging.DEBUG, "DEBUG"
             return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
         return True
+
+
+def _text(record: logging.LogRecord) -> str:
+    """The whole line. A filter must not raise: it would raise into the SDK's own call."""
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):  # arguments that do not fit the text: show both
+        return f"{record.msg!r} {record.args!r}"
 
 
 def quieten() -> None:
