@@ -6,7 +6,7 @@ import logging
 
 from appliance.network.sdk_log import SdkLogFilter
 
-TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJraXRjaGVuIn0.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJraXRjaGVuIn0.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"  # noqa: S105 (made up)
 
 
 def _record(text: str, *arguments: object, level: int = logging.ERROR) -> logging.LogRecord:
