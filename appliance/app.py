@@ -29,12 +29,14 @@ from appliance.observe.status import StatusServer
 from appliance.observe.systemd import Notifier
 from appliance.orchestrator import AudioClientOrchestrator, audio_config
 from appliance.ports import Session, TokenSource
-from appliance.reload import Reloader
+from appliance.reload import Keeper, Reloader
 from appliance.report import StationReport
 from appliance.settings.changes import Changes
+from appliance.settings.kept import LastGood
 from appliance.settings.load import Loaded
 from appliance.settings.model import EMBEDDED, Settings
 from appliance.settings.paths import state_dir, status_socket
+from appliance.settings.sources import Sources
 from appliance.supervisor import State, Supervisor
 
 log = structlog.get_logger()
@@ -45,21 +47,29 @@ EXIT_S: Final = 0.6  # for the interpreter and the SDK's native threads to wind 
 EX_CONFIG: Final = 78
 
 
-def run(load: Callable[[], Loaded]) -> int:
-    """Be a station until SIGTERM or SIGINT; returns the exit code. `load` reads alto.yaml, also again later."""
+def run(sources: Sources) -> int:
+    """Be a station until SIGTERM or SIGINT; returns the exit code."""
+    problems: tuple[object, ...] = ()
     try:
-        loaded = load()
+        loaded = sources.load()
     except ConfigError as error:
-        configure(level="info")
-        log.error("config.rejected", file=_first_file(error), problems=[str(problem) for problem in error.problems])
-        return EX_CONFIG
+        problems = error.problems
+        kept = LastGood(state_dir()).find()
+        instead = sources.load_kept(kept) if kept is not None else None
+        if instead is None:
+            configure(level="info")
+            _say_rejected(problems)
+            return EX_CONFIG
+        loaded = instead
     # Not asyncio.run: it cancels every task at its end, and a cancelled native connect that comes in later panics
     # the SDK. What still runs then ends with the process.
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     pipe = configure(level=loaded.settings.log.level.value, format=loaded.settings.log.format.value)
     pipe.bind(identity=loaded.settings.identity)
-    appliance = Appliance(loaded, load, pipe)
+    if problems:
+        _say_rejected(problems)
+    appliance = Appliance(loaded, problems, sources, pipe)
     appliance.listen(loop)
     settings = loaded.settings
     log.info(
@@ -69,7 +79,7 @@ def run(load: Callable[[], Loaded]) -> int:
         version=__version__,
         pid=os.getpid(),
     )
-    log.info("config.loaded", file=loaded.path, warnings=[str(warning) for warning in loaded.warnings])
+    _say_loaded(loaded)
     pipe.watch_loop(loop)
     loop.run_until_complete(appliance.run())
     log.info("appliance.stopped", code=0, took_s=round(time.monotonic() - appliance.asked_to_stop_at, 3))
@@ -92,9 +102,23 @@ async def examine(load: Callable[[], Loaded], socket: Callable[[], Path]) -> lis
     )
 
 
-def _first_file(error: ConfigError) -> str:
-    """The file that the first problem is about."""
-    return str(getattr(error.problems[0], "file", "")) if error.problems else ""
+def _say_rejected(problems: tuple[object, ...]) -> None:
+    file = str(getattr(problems[0], "file", "")) if problems else ""
+    log.error("config.rejected", file=file, problems=[str(problem) for problem in problems])
+
+
+def _say_loaded(loaded: Loaded) -> None:
+    warnings = [str(warning) for warning in loaded.warnings]
+    if loaded.kept_at is None:
+        log.info("config.loaded", file=loaded.path, warnings=warnings)
+        return
+    log.warning(
+        "config.fallback",
+        file=loaded.path,
+        since=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(loaded.kept_at)),
+        warnings=warnings,
+        fix=f"repair {loaded.path}: it is taken up when it is saved; alto check tells what is wrong",
+    )
 
 
 def _end_soon(code: int) -> None:
@@ -107,7 +131,7 @@ def _end_soon(code: int) -> None:
 class Appliance:
     """All parts of one station."""
 
-    def __init__(self, loaded: Loaded, load: Callable[[], Loaded], pipe: LogPipe) -> None:
+    def __init__(self, loaded: Loaded, problems: tuple[object, ...], sources: Sources, pipe: LogPipe) -> None:
         settings = loaded.settings
         self.clock = SystemClock()
         self.asked_to_stop_at = self.clock.monotonic()
@@ -128,7 +152,14 @@ class Appliance:
             clock=self.clock,
             lines_dropped=lambda: pipe.lines_dropped,
         )
-        self.reloader = Reloader(loaded=loaded, load=load, apply=self._apply, on_secret=self.supervisor.retry_now)
+        self.reloader = Reloader(
+            loaded=loaded,
+            problems=problems,
+            load=sources.load,
+            apply=self._apply,
+            on_secret=self.supervisor.retry_now,
+        )
+        self.keeper = Keeper(LastGood(state_dir()))
         self.report.reloader = self.reloader
         self.status = StatusServer(path=status_socket(settings), provider=self.report, recorder=self.report)
 
@@ -141,9 +172,11 @@ class Appliance:
     async def run(self) -> None:
         """Until SIGTERM or SIGINT."""
         await self._open_status()
+        self.keeper.keep(self.reloader.loaded)
         helpers = [
             _task(self.metrics.run(), "metrics"),
             _task(self.reloader.run(self._reloaded), "reload"),
+            _task(self.keeper.run(), "keep"),
             _task(self._measure_link(), "link-stats"),
             _task(self._feed_watchdog(), "watchdog"),
         ]
@@ -171,7 +204,9 @@ class Appliance:
     async def _reloaded(self) -> None:
         self.notifier.ready(self._status_line())
 
-    def _apply(self, settings: Settings, changes: Changes) -> None:
+    def _apply(self, loaded: Loaded, changes: Changes) -> None:
+        settings = loaded.settings
+        self.keeper.keep(loaded)
         self.pipe.bind(identity=settings.identity)
         if changes.log:
             self.pipe.set_level(settings.log.level.value)
@@ -181,13 +216,13 @@ class Appliance:
             self.sessions.forget()
         self.supervisor.apply(settings, changes)
 
-    def _on_state(self, state: State, why: str) -> None:
+    def _on_state(self, state: State, _why: str) -> None:
         self.report.note_error()
         if state is State.CONNECTING and self.supervisor.entered[State.CONNECTING] == 1:
             # Ready once it looks after itself: a boot must not wait for a server that is away.
             self.notifier.ready(self._status_line())
         else:
-            self.notifier.status(f"{state}: {why}")
+            self.notifier.status(self._status_line())
 
     # ---- what runs beside the supervisor ----
 
@@ -215,7 +250,9 @@ class Appliance:
                 self.notifier.watchdog()
 
     def _status_line(self) -> str:
-        return f"{self.supervisor.state}: {self.supervisor.detail or self.supervisor.reason}"
+        """The sentence for `systemctl status`."""
+        warning = f"{self.reloader.loaded.path} is not in force, see alto status; " if self.reloader.problems else ""
+        return f"{warning}{self.supervisor.state}: {self.supervisor.detail or self.supervisor.reason}"
 
 
 class Sessions:

@@ -15,7 +15,8 @@ from typing import Final, NoReturn
 
 from appliance import __version__
 from appliance.errors import AltoError, ConfigError
-from appliance.settings.load import Loaded, Problem, find_config, load
+from appliance.settings.load import Loaded, Problem
+from appliance.settings.sources import Sources
 
 EX_OK: Final = 0
 EX_USAGE: Final = 64  # the numbers are sysexits.h's
@@ -167,7 +168,7 @@ def run_station(args: argparse.Namespace) -> int:
     """`alto run`."""
     from appliance.app import run
 
-    return run(lambda: _load(args))
+    return run(_sources(args))
 
 
 def check(args: argparse.Namespace) -> int:
@@ -262,8 +263,12 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 def _load(args: argparse.Namespace) -> Loaded:
+    return _sources(args).load()
+
+
+def _sources(args: argparse.Namespace) -> Sources:
     names = {key: flag for flag, key, _, _ in OVERRIDES} | {key: f"--set {key}" for key, _ in getattr(args, "set", ())}
-    return load(find_config(args.config, os.environ), flags=_flags(args), env=os.environ, flag_names=names)
+    return Sources(os.environ, args.config, _flags(args), names)
 
 
 def _pair(text: str) -> tuple[str, str]:

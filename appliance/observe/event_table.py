@@ -55,8 +55,27 @@ _CONFIGURATION: Final = (
     Event(
         "config.rejected",
         "error",
-        "A file has errors. At the start the process ends (78); later the running configuration stays in force.",
+        "A file has errors. The running one stays; a start takes the last good one, or ends when there is none (78).",
         {"file": "its path", "problems": "list: file:line:column: key: what was found, what is allowed, the fix"},
+        "never",
+    ),
+    Event(
+        "config.fallback",
+        "warning",
+        "alto.yaml could not be used at the start: the station runs with the last configuration that worked.",
+        {
+            "file": "path of alto.yaml",
+            "since": "when the configuration that is used was kept",
+            "warnings": "list, as in config.loaded",
+            "fix": _FIX,
+        },
+        "never",
+    ),
+    Event(
+        "config.not_kept",
+        "warning",
+        "The configuration could not be kept for a start with a broken alto.yaml. Once until it works again.",
+        {"file": "where it should be kept", "detail": _DETAIL, "fix": _FIX},
         "never",
     ),
     Event(
