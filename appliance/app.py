@@ -27,6 +27,7 @@ from appliance.observe.log import LogPipe, configure
 from appliance.observe.metrics import MetricsReporter
 from appliance.observe.status import StatusServer
 from appliance.observe.systemd import Notifier
+from appliance.observe.watchdog import WATCHDOG_S, Watchdog
 from appliance.orchestrator import AudioClientOrchestrator, audio_config
 from appliance.ports import Session, TokenSource
 from appliance.reload import Keeper, Reloader
@@ -35,14 +36,15 @@ from appliance.settings.changes import Changes
 from appliance.settings.kept import LastGood
 from appliance.settings.load import Loaded
 from appliance.settings.model import EMBEDDED, Settings
-from appliance.settings.paths import state_dir, status_socket
+from appliance.settings.paths import file_stem, state_dir, status_socket
 from appliance.settings.sources import Sources
 from appliance.supervisor import State, Supervisor
 
 log = structlog.get_logger()
 
-STOP_S: Final = 1.8  # systemd and people expect an end within two seconds
-EXIT_S: Final = 0.6  # for the interpreter and the SDK's native threads to wind up; then the process ends hard
+STOP_S: Final = 1.4  # systemd and people expect an end within two seconds: so long everything may take to close…
+EXIT_S: Final = 0.4  # …then the interpreter and the SDK's native threads may wind up; then the process ends hard
+BEAT_S: Final = 1.0  # how often the watchdogs hear that the station lives
 
 EX_CONFIG: Final = 78
 
@@ -69,7 +71,10 @@ def run(sources: Sources) -> int:
     pipe.bind(identity=loaded.settings.identity)
     if problems:
         _say_rejected(problems)
-    appliance = Appliance(loaded, problems, sources, pipe)
+    watchdog = Watchdog(state_dir() / f"{file_stem(loaded.settings.identity)}.last-words")
+    watchdog.tell()
+    watchdog.feed()
+    appliance = Appliance(loaded, problems, sources, pipe, watchdog)
     appliance.listen(loop)
     settings = loaded.settings
     log.info(
@@ -83,6 +88,7 @@ def run(sources: Sources) -> int:
     pipe.watch_loop(loop)
     loop.run_until_complete(appliance.run())
     log.info("appliance.stopped", code=0, took_s=round(time.monotonic() - appliance.asked_to_stop_at, 3))
+    watchdog.close()
     pipe.flush()
     _end_soon(0)
     return 0
@@ -131,11 +137,19 @@ def _end_soon(code: int) -> None:
 class Appliance:
     """All parts of one station."""
 
-    def __init__(self, loaded: Loaded, problems: tuple[object, ...], sources: Sources, pipe: LogPipe) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        problems: tuple[object, ...],
+        sources: Sources,
+        pipe: LogPipe,
+        watchdog: Watchdog,
+    ) -> None:
         settings = loaded.settings
         self.clock = SystemClock()
         self.asked_to_stop_at = self.clock.monotonic()
         self.pipe = pipe
+        self.watchdog = watchdog
         self.notifier = Notifier()
         self.sessions = Sessions(clock=self.clock)
         self.supervisor = Supervisor(
@@ -178,11 +192,11 @@ class Appliance:
             _task(self.reloader.run(self._reloaded), "reload"),
             _task(self.keeper.run(), "keep"),
             _task(self._measure_link(), "link-stats"),
-            _task(self._feed_watchdog(), "watchdog"),
+            _task(self._feed_watchdogs(), "watchdog"),
         ]
         await self.supervisor.run()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_S):
+            async with asyncio.timeout(STOP_S - (self.clock.monotonic() - self.asked_to_stop_at)):
                 await asyncio.gather(self.sessions.close(), self.status.close())
                 for helper in helpers:
                     helper.cancel()
@@ -242,12 +256,14 @@ class Appliance:
             if isinstance(session, AudioClientOrchestrator):
                 await session.network.refresh_stats()
 
-    async def _feed_watchdog(self) -> None:
-        """Only while the supervisor makes progress: a stuck loop, or a stuck supervisor, ends the process."""
+    async def _feed_watchdogs(self) -> None:
+        """Both hear how long ago the supervisor made progress: a stuck loop or a stuck supervisor ends the process."""
         while True:
-            await asyncio.sleep(1.0)
-            if self.clock.monotonic() - self.supervisor.looked_at < 10.0:
+            idle_s = self.clock.monotonic() - self.supervisor.looked_at
+            self.watchdog.feed(idle_s)
+            if idle_s < WATCHDOG_S:
                 self.notifier.watchdog()
+            await asyncio.sleep(BEAT_S)
 
     def _status_line(self) -> str:
         """The sentence for `systemctl status`."""

@@ -18,8 +18,25 @@ _APPLIANCE: Final = (
         "appliance.started",
         "info",
         "The process runs with valid settings; nothing is open yet.",
-        {"identity": "this station's name", "room": "the room it will join", "version": "of alto", "pid": "process id"},
+        {
+            "identity": "this station's name",
+            "room": "the room it will join",
+            "version": "of alto",
+            "pid": "process id",
+            "restarted": "whether it took the place of a process that had grown (appliance.restarting)",
+        },
         "once for each boot or update; more often: something restarts it",
+    ),
+    Event(
+        "appliance.restarting",
+        "warning",
+        "Too much memory is in use: a fresh process takes over, under the same pid.",
+        {
+            "reason": "memory_above_limit: in a quiet minute; memory_far_above_limit: there was none",
+            "rss_mb": "memory in use, MiB",
+            "limit_mb": "supervisor.restart_rss_mb",
+        },
+        "never, or weeks apart; daily: the connection breaks hundreds of times a day",
     ),
     Event(
         "appliance.stopping",
@@ -34,6 +51,13 @@ _APPLIANCE: Final = (
         "Everything is closed; the last line of a run.",
         {"code": "exit code", "took_s": "seconds from stopping to stopped"},
         "code 0, took_s below 2",
+    ),
+    Event(
+        "watchdog.bit",
+        "error",
+        "The run before stood still for 15 s and was ended. Told by the next start; please report it with this line.",
+        {"stack": "where each thread stood, the main thread last", "fix": _FIX},
+        "never",
     ),
     Event(
         "state.changed",
