@@ -21,7 +21,9 @@ from appliance.audio.worker import DeviceWorker
 from appliance.clock import SystemClock
 from appliance.doctor import Context, Result, run_checks
 from appliance.errors import AltoError, ConfigError
+from appliance.network.entrance import entrance
 from appliance.network.server import EmbeddedServer, find_binary
+from appliance.network.servertime import ServerTime
 from appliance.network.token import token_source
 from appliance.observe.log import LogPipe, configure
 from appliance.observe.metrics import MetricsReporter
@@ -43,6 +45,7 @@ from appliance.supervisor import State, Supervisor
 log = structlog.get_logger()
 
 STOP_S: Final = 1.4  # systemd and people expect an end within two seconds: so long everything may take to close…
+CLOCK_LOOK_S: Final = 10.0  # soon enough for a log line, and nothing for a processor
 EXIT_S: Final = 0.4  # …then the interpreter and the SDK's native threads may wind up; then the process ends hard
 BEAT_S: Final = 1.0  # how often the watchdogs hear that the station lives
 
@@ -191,7 +194,7 @@ class Appliance:
             _task(self.metrics.run(), "metrics"),
             _task(self.reloader.run(self._reloaded), "reload"),
             _task(self.keeper.run(), "keep"),
-            _task(self._measure_link(), "link-stats"),
+            _task(self.sessions.watch_clock(), "clock"),
             _task(self._feed_watchdogs(), "watchdog"),
         ]
         await self.supervisor.run()
@@ -248,14 +251,6 @@ class Appliance:
             path = status_socket(self.supervisor.settings)
             log.warning("status.unavailable", path=path, detail=str(error), fix=getattr(error, "fix", ""))
 
-    async def _measure_link(self) -> None:
-        """Fresh link figures in each `metrics` line: asking the SDK takes a millisecond."""
-        while True:
-            await asyncio.sleep(min(self.supervisor.settings.metrics.interval_s / 2, 2.0))
-            session = self.supervisor.session
-            if isinstance(session, AudioClientOrchestrator):
-                await session.network.refresh_stats()
-
     async def _feed_watchdogs(self) -> None:
         """Both hear how long ago the supervisor made progress: a stuck loop or a stuck supervisor ends the process."""
         while True:
@@ -276,6 +271,7 @@ class Sessions:
 
     def __init__(self, *, clock: SystemClock) -> None:
         self._clock = clock
+        self._time = ServerTime(clock)
         self._backend = PortAudioBackend()
         self._worker = DeviceWorker()
         self._server: EmbeddedServer | None = None
@@ -307,6 +303,12 @@ class Sessions:
         """The settings changed: the next session asks for its right anew."""
         self._tokens = None
 
+    async def watch_clock(self) -> None:
+        """Tell of a wall clock that is set, or jumps, while a call runs."""
+        while True:
+            await asyncio.sleep(CLOCK_LOOK_S)
+            self._time.look()
+
     async def close(self) -> None:
         """Stop the embedded server. Bounded."""
         if self._server is not None:
@@ -317,7 +319,7 @@ class Sessions:
             await self._server.stop()
             self._server = None
         if settings.livekit.url != EMBEDDED:
-            return token_source(settings, self._clock)
+            return entrance(settings, self._time)
         server = EmbeddedServer(settings=settings.livekit.embedded, state_dir=state_dir(), clock=self._clock)
         await server.start()
         self._server = server

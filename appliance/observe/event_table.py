@@ -120,6 +120,14 @@ _CONFIGURATION: Final = (
 
 _ROOM: Final = (
     Event(
+        "clock.wrong",
+        "warning",
+        "This device's clock differs from the server's by more than a minute; tokens are made and judged by the server's.",
+        {"offset_s": "seconds that the server's clock is ahead", "detail": _DETAIL, "fix": _FIX},
+        "at most once after each boot, until the clock is set",
+    ),
+    Event("clock.set", "info", "This device's clock agrees with the server's again.", {}, "soon after clock.wrong"),
+    Event(
         "room.connected",
         "info",
         "In the room; the microphone is published.",
