@@ -53,7 +53,7 @@ EX_CONFIG: Final = 78
 
 
 def run(sources: Sources) -> int:
-    """Be a station until SIGTERM or SIGINT; returns the exit code."""
+    """Be a station until SIGTERM or SIGINT; returns the exit code. Once in a process."""
     problems: tuple[object, ...] = ()
     try:
         loaded = sources.load()
@@ -130,9 +130,9 @@ def _say_loaded(loaded: Loaded) -> None:
     )
 
 
-def _end_soon(code: int) -> None:
-    """A native thread that hangs must not keep a stopped station in the process list."""
-    timer = threading.Timer(EXIT_S, os._exit, (code,))
+def _end_soon(code: int, after_s: float = EXIT_S) -> None:
+    """Whatever hangs while everything is closed must not keep a stopped station in the process list."""
+    timer = threading.Timer(after_s, os._exit, (code,))
     timer.daemon = True
     timer.start()
 
@@ -150,6 +150,7 @@ class Appliance:
     ) -> None:
         settings = loaded.settings
         self.clock = SystemClock()
+        self.stopping = False
         self.asked_to_stop_at = self.clock.monotonic()
         self.pipe = pipe
         self.watchdog = watchdog
@@ -208,8 +209,12 @@ class Appliance:
     # ---- what comes from outside ----
 
     def _stop(self, reason: str) -> None:
-        log.info("appliance.stopping", reason=reason)
+        if self.stopping:
+            return
+        self.stopping = True
         self.asked_to_stop_at = self.clock.monotonic()
+        _end_soon(0, STOP_S + EXIT_S)
+        log.info("appliance.stopping", reason=reason)
         self.notifier.stopping("asked to stop")
         self.supervisor.stop()
 
