@@ -20,6 +20,8 @@ LAYERS: Final = {
     "audio": 3,
     "network": 3,
     "leg": 4,
+    "outage": 4,
+    "recovery": 4,
     "orchestrator": 5,
     "backoff": 4,
     "supervisor": 6,
