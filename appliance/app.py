@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 
 from appliance import __version__
+from appliance.afresh import HeldSignals, MemoryWatch, is_replacement, release_signals, replace_process
 from appliance.audio.portaudio import PortAudioBackend
 from appliance.audio.worker import DeviceWorker
 from appliance.clock import SystemClock
@@ -49,6 +50,7 @@ CLOCK_LOOK_S: Final = 10.0  # soon enough for a log line, and nothing for a proc
 EXIT_S: Final = 0.4  # …then the interpreter and the SDK's native threads may wind up; then the process ends hard
 BEAT_S: Final = 1.0  # how often the watchdogs hear that the station lives
 
+EX_SOFTWARE: Final = 70
 EX_CONFIG: Final = 78
 
 
@@ -86,15 +88,31 @@ def run(sources: Sources) -> int:
         room=settings.room,
         version=__version__,
         pid=os.getpid(),
+        restarted=is_replacement(),
     )
     _say_loaded(loaded)
     pipe.watch_loop(loop)
     loop.run_until_complete(appliance.run())
     log.info("appliance.stopped", code=0, took_s=round(time.monotonic() - appliance.asked_to_stop_at, 3))
+    code = 0 if appliance.held is None else _start_afresh(appliance.held, pipe)
+    log.info("appliance.stopped", code=code, took_s=round(time.monotonic() - appliance.asked_to_stop_at, 3))
     watchdog.close()
     pipe.flush()
-    _end_soon(0)
-    return 0
+    _end_soon(code)
+    return code
+
+
+def _start_afresh(held: HeldSignals, pipe: LogPipe) -> int:
+    """Returns only, with the exit code, when the process ends after all."""
+    pipe.flush()
+    if reason := held.asked_to_end():
+        log.info("appliance.stopping", reason=reason)
+        return 0
+    try:
+        replace_process()
+    except OSError as error:
+        pipe.report_bug("restart", error)
+    return EX_SOFTWARE
 
 
 async def examine(load: Callable[[], Loaded], socket: Callable[[], Path]) -> list[Result]:
@@ -176,6 +194,17 @@ class Appliance:
             load=sources.load,
             apply=self._apply,
             on_secret=self.supervisor.retry_now,
+        self.memory = MemoryWatch(
+            clock=self.clock,
+            limit_mb=lambda: self.supervisor.settings.supervisor.restart_rss_mb,
+            in_room=lambda: self.supervisor.state in (State.ONLINE, State.DEGRADED),
+            attended=lambda: self.status.attended,
+            figures=self.metrics.sample,
+            restart=self._restart,
+        )
+        self.held: HeldSignals | None = None
+        """Set at the end when a fresh process is to take over."""
+        self._renewing = False
         )
         self.keeper = Keeper(LastGood(state_dir()))
         self.report.reloader = self.reloader
@@ -185,15 +214,17 @@ class Appliance:
         """Take SIGTERM, SIGINT and SIGHUP, from before the loop runs: systemd may change its mind at any time."""
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number.name.lower())
+        release_signals()
         loop.add_signal_handler(signal.SIGHUP, self._reload)
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT."""
+        """Until SIGTERM or SIGINT, or until it is time for a fresh process: then `held` is set."""
         await self._open_status()
         self.keeper.keep(self.reloader.loaded)
         helpers = [
             _task(self.metrics.run(), "metrics"),
             _task(self.reloader.run(self._reloaded), "reload"),
+            _task(self.memory.run(), "memory"),
             _task(self.keeper.run(), "keep"),
             _task(self.sessions.watch_clock(), "clock"),
             _task(self._feed_watchdogs(), "watchdog"),
@@ -204,6 +235,9 @@ class Appliance:
                 await asyncio.gather(self.sessions.close(), self.status.close())
                 for helper in helpers:
                     helper.cancel()
+        if self._renewing:
+            held = await HeldSignals.hold()
+            self.held = held if self._renewing else None
                 await asyncio.gather(*helpers, return_exceptions=True)
 
     # ---- what comes from outside ----
@@ -214,9 +248,16 @@ class Appliance:
         self.stopping = True
         self.asked_to_stop_at = self.clock.monotonic()
         _end_soon(0, STOP_S + EXIT_S)
+        self._renewing = False
         log.info("appliance.stopping", reason=reason)
         self.notifier.stopping("asked to stop")
         self.supervisor.stop()
+    def _restart(self) -> None:
+        self.asked_to_stop_at = self.clock.monotonic()
+        self._renewing = True
+        self.notifier.reloading()  # not stopping: for systemd the service goes on
+        self.supervisor.stop()
+
 
     def _reload(self) -> None:
         self.notifier.reloading()

@@ -26,6 +26,8 @@ LAYERS: Final = {
     "backoff": 4,
     "supervisor": 6,
     "reload": 6,
+    "restart": 6,
+    "afresh": 7,
     "report": 7,
     "doctor": 7,
     "app": 8,

@@ -156,6 +156,11 @@ class StatusServer:
             self._file.close()
         self._server = self._file = None
 
+    @property
+    def attended(self) -> bool:
+        """Whether a client is being answered: for longer than a moment only by a live view or a recording."""
+        return bool(self._clients)
+
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = _Client(reader, writer)
         task = asyncio.create_task(self._serve(client), name="status-client")

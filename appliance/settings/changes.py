@@ -82,6 +82,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "supervisor.recovery_patience_s": Effect.SUPERVISOR,
     "supervisor.device_retry_s": Effect.SUPERVISOR,
     "supervisor.watch_file": Effect.SUPERVISOR,
+    "supervisor.restart_rss_mb": Effect.SUPERVISOR,
 }
 
 
