@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import structlog
 
-from appliance import __version__
+from appliance import __version__, realtime
 from appliance.afresh import HeldSignals, MemoryWatch, is_replacement, release_signals, replace_process
 from appliance.audio.portaudio import PortAudioBackend
 from appliance.audio.worker import DeviceWorker
@@ -68,6 +68,7 @@ def run(sources: Sources) -> int:
             _say_rejected(problems)
             return EX_CONFIG
         loaded = instead
+    precedence = realtime.claim()
     # Not asyncio.run: it cancels every task at its end, and a cancelled native connect that comes in later panics
     # the SDK. What still runs then ends with the process.
     loop = asyncio.new_event_loop()
@@ -90,13 +91,13 @@ def run(sources: Sources) -> int:
         pid=os.getpid(),
         restarted=is_replacement(),
     )
+    precedence.tell()
     _say_loaded(loaded)
     pipe.watch_loop(loop)
     loop.run_until_complete(appliance.run())
-    log.info("appliance.stopped", code=0, took_s=round(time.monotonic() - appliance.asked_to_stop_at, 3))
+    watchdog.close()
     code = 0 if appliance.held is None else _start_afresh(appliance.held, pipe)
     log.info("appliance.stopped", code=code, took_s=round(time.monotonic() - appliance.asked_to_stop_at, 3))
-    watchdog.close()
     pipe.flush()
     _end_soon(code)
     return code
@@ -194,6 +195,7 @@ class Appliance:
             load=sources.load,
             apply=self._apply,
             on_secret=self.supervisor.retry_now,
+        )
         self.memory = MemoryWatch(
             clock=self.clock,
             limit_mb=lambda: self.supervisor.settings.supervisor.restart_rss_mb,
@@ -205,7 +207,6 @@ class Appliance:
         self.held: HeldSignals | None = None
         """Set at the end when a fresh process is to take over."""
         self._renewing = False
-        )
         self.keeper = Keeper(LastGood(state_dir()))
         self.report.reloader = self.reloader
         self.status = StatusServer(path=status_socket(settings), provider=self.report, recorder=self.report)
@@ -214,8 +215,8 @@ class Appliance:
         """Take SIGTERM, SIGINT and SIGHUP, from before the loop runs: systemd may change its mind at any time."""
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number.name.lower())
-        release_signals()
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        release_signals()
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT, or until it is time for a fresh process: then `held` is set."""
@@ -224,8 +225,8 @@ class Appliance:
         helpers = [
             _task(self.metrics.run(), "metrics"),
             _task(self.reloader.run(self._reloaded), "reload"),
-            _task(self.memory.run(), "memory"),
             _task(self.keeper.run(), "keep"),
+            _task(self.memory.run(), "memory"),
             _task(self.sessions.watch_clock(), "clock"),
             _task(self._feed_watchdogs(), "watchdog"),
         ]
@@ -235,10 +236,10 @@ class Appliance:
                 await asyncio.gather(self.sessions.close(), self.status.close())
                 for helper in helpers:
                     helper.cancel()
+                await asyncio.gather(*helpers, return_exceptions=True)
         if self._renewing:
             held = await HeldSignals.hold()
             self.held = held if self._renewing else None
-                await asyncio.gather(*helpers, return_exceptions=True)
 
     # ---- what comes from outside ----
 
@@ -248,16 +249,16 @@ class Appliance:
         self.stopping = True
         self.asked_to_stop_at = self.clock.monotonic()
         _end_soon(0, STOP_S + EXIT_S)
-        self._renewing = False
         log.info("appliance.stopping", reason=reason)
+        self._renewing = False
         self.notifier.stopping("asked to stop")
         self.supervisor.stop()
+
     def _restart(self) -> None:
         self.asked_to_stop_at = self.clock.monotonic()
         self._renewing = True
         self.notifier.reloading()  # not stopping: for systemd the service goes on
         self.supervisor.stop()
-
 
     def _reload(self) -> None:
         self.notifier.reloading()
