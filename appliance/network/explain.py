@@ -86,7 +86,10 @@ def scrub(text: str) -> str:
 
 def address(url: str) -> str:
     """The part of a URL that may be shown: no query, no user, no password."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # nobody can tell where its password ends
+        return f"{url.partition('://')[0]}://…"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 

@@ -54,8 +54,8 @@ async def _ask(url: str, timeout_s: float) -> Answer:
         # names the cause; nothing secret is said before that.
         session.get(explain.http_url(url), ssl=False, allow_redirects=False) as head,
     ):
+        # Leaving closes the connection: a sign-in page may be large, a broken one endless, and nothing of it is read.
         took_s = loop.time() - began_s
-        head.close()  # whatever follows the head is not read: a sign-in page may be large, a broken one endless
         if head.status >= 500:
             raise explain.unreachable(url, Obstacle.SERVER_FAULT, said=f"{head.status} {head.reason or ''}".strip())
         return Answer(took_s, _seconds(head.headers.get("Date", "")))
