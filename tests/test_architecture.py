@@ -21,6 +21,7 @@ LAYERS: Final = {
     "network": 3,
     "leg": 4,
     "outage": 4,
+    "realtime": 3,
     "recovery": 4,
     "orchestrator": 5,
     "backoff": 4,

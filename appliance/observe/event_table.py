@@ -28,6 +28,17 @@ _APPLIANCE: Final = (
         "once for each boot or update; more often: something restarts it",
     ),
     Event(
+        "process.priority",
+        "info",
+        "Which precedence over other programs the kernel granted.",
+        {
+            "policy": "rr (real time), nice or normal",
+            "value": "the real-time priority, or the niceness",
+            "fix": "how to get real time; empty when it is granted or nice is",
+        },
+        "rr; normal: gaps under load",
+    ),
+    Event(
         "appliance.restarting",
         "warning",
         "Too much memory is in use: a fresh process takes over, under the same pid.",
