@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can say what it may and what it may not")
+
 CLAIM = """
 import os, threading
 from appliance.realtime import claim
@@ -21,7 +23,6 @@ def _claims(*wrapper: str) -> list[str]:
     return done.stdout.split()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may always have real time")
 def test_root_gets_real_time_and_its_threads_inherit_it() -> None:
     assert _claims() == ["rr", "True"]
 
