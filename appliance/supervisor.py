@@ -212,11 +212,11 @@ class Supervisor:
                 raise _Renew("settings changed that need a new session")
             if session.link is Link.CLOSED:
                 raise _as_alto(session.closed_by)
+            session.tend()  # cards come and go whatever the link does
             if session.link is Link.RECOVERING:
                 self._recover(session)
             else:
                 await self._mended(session)
-                session.tend()
                 self._judge_legs(session)
                 self._forgive(self._outages.stay_s())
             await self._look()

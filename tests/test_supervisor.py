@@ -234,6 +234,39 @@ def test_a_card_pulled_mid_call_is_noticed_within_a_second_and_comes_back_by_its
     run_jumping(told())
 
 
+def test_a_card_that_returns_while_the_connection_is_broken_is_open_when_it_is_mended() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            story.server.kill()
+            await story.until_state(State.RECOVERING, 1.0)
+            story.backend.unplug("Device")
+            await story.passes(1)
+            story.backend.plug(usb_card("Device"))
+            await story.until(lambda: len(story.backend.streams) == 2, 2.0, "both directions of the card open again")
+            assert story.supervisor.state is State.RECOVERING
+            story.server.start()
+            await story.until_state(State.ONLINE, 1.0)
+            assert len(story.events("audio.recovered")) == 2
+
+    run_jumping(told())
+
+
+def test_a_microphone_that_is_switched_off_in_a_call_is_closed_and_gone_for_everybody() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            assert story.server.tracks(but="bob")
+            story.apply(audio={"input": {"enabled": False}})
+            await story.until(lambda: len(story.backend.streams) == 1, 1.0, "only the speaker open")
+            await story.until_state(State.ONLINE, 1.0)
+            assert not story.server.tracks(but="bob")
+            story.apply()
+            await story.until(lambda: story.server.tracks(but="bob"), 1.0, "the microphone published again")
+
+    run_jumping(told())
+
+
 def test_silence_is_sent_while_the_microphone_is_away() -> None:
     """A gap in sending makes every listener's jitter buffer swell by the gap."""
 
