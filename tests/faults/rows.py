@@ -40,6 +40,8 @@ class Row:
     writes none."""
     reasons: tuple[str, ...] = ()
     """What `room.disconnected` may give as its reason; empty: anything but nothing."""
+    cause: str = ""
+    """What a `room.retry` line must give as its reason while the fault lasts."""
 
 
 @dataclass
@@ -49,6 +51,8 @@ class Verdict:
     row: str
     at_s: float
     over_s: float
+    excused_until_s: float
+    """Until when silence is the row's good right."""
     noticed_s: float | None = None
     back_s: float | None = None
     silent_s: float = 0.0
@@ -69,7 +73,8 @@ async def play(stage: Stage, row: Row) -> Verdict:
     at_s = time.monotonic()
     async with row.fault(stage):
         await asyncio.sleep(row.lasts_s)
-    verdict = Verdict(row.name, at_s, time.monotonic())
+    over_s = time.monotonic()
+    verdict = Verdict(row.name, at_s, over_s, excused_until_s=over_s + row.back_s if row.back_s else at_s)
     await _wait_return(stage, row, verdict)
     _read_lines(stage, row, marks, verdict)
     return verdict
@@ -107,6 +112,8 @@ def _problems(lines: list[Event], row: Row) -> list[str]:
     found = [f"a bug: {line.get('error')}" for line in _named(lines, "bug")]
     if row.outages and (len(downs) not in row.outages or len(ups) != len(downs)):
         found.append(f"{len(downs)} down lines and {len(ups)} up lines")
+    if row.cause and row.cause not in [line["reason"] for line in _named(lines, "room.retry")]:
+        found.append(f"no retry because of {row.cause}")
     if any(not line.get("reason") or (row.reasons and line["reason"] not in row.reasons) for line in downs):
         found.append(f"the reason was {[line.get('reason') for line in downs]}, not one of {row.reasons}")
     return found
@@ -128,15 +135,37 @@ SETTINGS: Final[Mapping[str, Any]] = {"supervisor": {"blocked_retry_s": BLOCKED_
 """What the rows expect in the stations' alto.yaml."""
 CONFIG_BAD_S: Final = 3.0  # longer than alto takes to look at a file that was saved
 
-KILLED_2: Final = Row("server killed, back after 2 s", primitives.server_killed, 2.0)
-KILLED_30: Final = Row("server killed, back after 30 s", primitives.server_killed, 30.0)
-KILLED_300: Final = Row("server killed, back after 5 min", primitives.server_killed, 300.0, BACK_AFTER_LONG_S)
-FROZEN_20: Final = Row("server frozen for 20 s", primitives.server_frozen, 20.0)
-DRAINED: Final = Row("server restarted in order", primitives.server_drained, 1.0)
-DELETED: Final = Row("room deleted", primitives.room_deleted)
-REMOVED: Final = Row("station removed, told to return", primitives.participant_removed, 2.0, everybody=False)
+BROKEN: Final = ("connection_lost", "media_stalled")
+CLOSED: Final = ("server_closed",)
+KILLED_2: Final = Row("server killed, back after 2 s", primitives.server_killed, 2.0, reasons=BROKEN)
+KILLED_30: Final = Row(
+    "server killed, back after 30 s", primitives.server_killed, 30.0, reasons=BROKEN, cause="unreachable"
+)
+KILLED_300: Final = Row(
+    "server killed, back after 5 min",
+    primitives.server_killed,
+    300.0,
+    BACK_AFTER_LONG_S,
+    reasons=BROKEN,
+    cause="unreachable",
+)
+FROZEN_20: Final = Row("server frozen for 20 s", primitives.server_frozen, 20.0, reasons=BROKEN)
+DRAINED: Final = Row("server restarted in order", primitives.server_drained, 1.0, reasons=CLOSED)
+DELETED: Final = Row("room deleted", primitives.room_deleted, reasons=CLOSED)
+REMOVED: Final = Row(
+    "station removed, told to return",
+    primitives.participant_removed,
+    2.0,
+    everybody=False,
+    reasons=("evicted",),
+    cause="evicted",
+)
 OTHER_KEYS: Final = Row(
-    "server has other keys for 6 s", primitives.server_with_other_keys, 6.0, BLOCKED_RETRY_S + BACK_S
+    "server has other keys for 6 s",
+    primitives.server_with_other_keys,
+    6.0,
+    BLOCKED_RETRY_S + BACK_S,
+    cause="rejected",
 )
 PULLED_3: Final = Row(
     "cable out for 3 s", primitives.cable_pulled, 3.0, noticed_s=None, everybody=False, outages=(0, 1)
@@ -144,10 +173,12 @@ PULLED_3: Final = Row(
 DOWN_3: Final = Row(
     "interface down for 3 s", primitives.interface_down, 3.0, noticed_s=None, everybody=False, outages=(0, 1)
 )
-PULLED_20: Final = Row("cable out for 20 s", primitives.cable_pulled, 20.0, everybody=False)
-DOWN_20: Final = Row("interface down for 20 s", primitives.interface_down, 20.0, everybody=False)
-SWALLOWED_20: Final = Row("packets swallowed for 20 s", primitives.packets_swallowed, 20.0, everybody=False)
-PULLED_180: Final = Row("cable out for 3 min", primitives.cable_pulled, 180.0, everybody=False)
+PULLED_20: Final = Row("cable out for 20 s", primitives.cable_pulled, 20.0, everybody=False, reasons=BROKEN)
+DOWN_20: Final = Row("interface down for 20 s", primitives.interface_down, 20.0, everybody=False, reasons=BROKEN)
+SWALLOWED_20: Final = Row(
+    "packets swallowed for 20 s", primitives.packets_swallowed, 20.0, everybody=False, reasons=BROKEN
+)
+PULLED_180: Final = Row("cable out for 3 min", primitives.cable_pulled, 180.0, everybody=False, reasons=BROKEN)
 STATION_KILLED: Final = Row(
     "station killed", primitives.station_killed, 0.0, RESTARTED_BACK_S, None, everybody=False, outages=()
 )
