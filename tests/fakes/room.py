@@ -171,14 +171,14 @@ class FakeServer:
         """A token that `FakeRoom` understands; a real JWT does as well (its `sub` is read, nothing verified)."""
         return f"fake.{identity}"
 
-    async def knock(self, url: str) -> Presence:
+    async def knock(self, url: str, *, timeout_s: float = KNOCK_S) -> Presence:
         """`ports.Knock`: what a server in this state says to a plain HTTP question."""
         self.knocks += 1
         if url != self.url or self.default_answer is Answer.REFUSE:
             raise Unreachable(f"nothing answers at {url}", fix="check livekit.url")
         if self.default_answer is Answer.SILENT:
-            await asyncio.sleep(KNOCK_S)
-            raise AttemptTimedOut(f"{url} accepted and stayed silent for {KNOCK_S:g} s")
+            await asyncio.sleep(timeout_s)
+            raise AttemptTimedOut(f"{url} accepted and stayed silent for {timeout_s:g} s")
         await asyncio.sleep(0)
         return Presence(0.0, self._wall())
 
