@@ -82,7 +82,13 @@ class LiveKitNetworkManager:
             raise
         if self.state is SessionState.CLOSED:  # it ended at the very moment of joining
             raise self.error or NetworkError("disconnected while connecting")
-        self._watch = LinkWatch(stats=room.stats, clock=self._clock, on_change=self._on_change)
+        self._watch = LinkWatch(
+            stats=room.stats,
+            sent=self._frames_out,
+            clock=self._clock,
+            on_change=self._on_change,
+            on_mute=self._close,
+        )
         self._watch.start()
         self._enter(SessionState.CONNECTED)
 
@@ -147,6 +153,9 @@ class LiveKitNetworkManager:
     def participants(self) -> tuple[str, ...]:
         """Identities of the others. Who joins without publishing shows up to 3 s late (the server batches them)."""
         return self._room.participants if self._room is not None else ()
+
+    def _frames_out(self) -> int | None:
+        return None if self._pump is None else self._pump.frames_sent + self._pump.silence_frames
 
     def get_metrics(self) -> dict[str, object]:
         """Counters of this session, and the link as it was a second ago at most."""

@@ -478,6 +478,10 @@ class FakeRoom:
         if self.listener is not None and not self._left:
             self.listener.on_closed(error)
 
+    def vanish(self) -> None:
+        """The session is over, and nobody is told."""
+        self._go()
+
     def _subscribe_afresh(self) -> None:
         for sid in list(self.voices):
             self.unsubscribe(sid)

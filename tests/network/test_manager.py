@@ -216,6 +216,16 @@ def test_an_encoder_that_takes_nothing_ends_the_session() -> None:
     run_jumping(story())
 
 
+def test_a_session_that_vanishes_without_a_word_is_over() -> None:
+    async def story() -> None:
+        async with on_stage() as stage:
+            stage.server.session("kitchen").vanish()
+            await asyncio.wait_for(stage.manager.closed.wait(), 5)
+            assert isinstance(stage.manager.error, Stalled)
+
+    run_jumping(story())
+
+
 def test_a_listen_only_session_publishes_nothing() -> None:
     async def story() -> None:
         async with on_stage(listen_only=True) as stage:

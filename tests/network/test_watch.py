@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from appliance.errors import Stalled
 from appliance.network.watch import HEARD_S, LinkWatch
 from appliance.ports import LinkStats
 from tests.harness.vtime import LoopClock, run_jumping
@@ -20,9 +21,17 @@ class Path:
 
     def __init__(self) -> None:
         self.received: Callable[[float], int | None] = lambda _: None
+        self.sent: Callable[[float], int | None] = lambda _: None
         self.looks = 0
         self.changes = 0
-        self.watch = LinkWatch(stats=self._stats, clock=LoopClock(), on_change=self._changed)
+        self.ended_by: list[Exception] = []
+        self.watch = LinkWatch(
+            stats=self._stats,
+            sent=lambda: self.sent(asyncio.get_running_loop().time()),
+            clock=LoopClock(),
+            on_change=self._changed,
+            on_mute=self.ended_by.append,
+        )
 
     async def _stats(self) -> LinkStats:
         self.looks += 1
@@ -145,5 +154,49 @@ def test_a_new_connection_of_the_sdks_is_given_its_time() -> None:
             assert not path.watch.is_stalled
             await asyncio.sleep(HEARD_S - 0.5)
             assert not path.watch.is_stalled
+
+    run_jumping(story())
+
+
+# ---- what goes out -------------------------------------------------------------------------------------------------
+
+
+def test_frames_that_stop_to_go_out_end_the_session_once_and_soon() -> None:
+    async def story() -> None:
+        end_s = asyncio.get_running_loop().time() + 10
+        async with watched(lambda now_s: int(now_s * 50)) as path:
+            path.sent = lambda now_s: int(min(now_s, end_s) * 100)
+            await asyncio.sleep(10)
+            assert not path.ended_by
+            await asyncio.sleep(NOTICED_S)
+            assert [type(error) for error in path.ended_by] == [Stalled]
+            await asyncio.sleep(60)
+            assert len(path.ended_by) == 1
+
+    run_jumping(story())
+
+
+def test_a_loop_that_stood_still_is_no_microphone_that_did() -> None:
+    """The first look after that may come before the pump's turn, and a close one soon after."""
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        async with watched(lambda now_s: int(now_s * 50)) as path:
+            path.sent = lambda now_s: 5
+            await asyncio.sleep(0.5)
+            loop.now_s += 30  # type: ignore[attr-defined]
+            await asyncio.sleep(0.3)
+            path.sent = lambda now_s: int(now_s * 100)
+            await asyncio.sleep(30)
+            assert not path.ended_by
+
+    run_jumping(story())
+
+
+def test_a_session_that_only_listens_sends_nothing_and_is_well() -> None:
+    async def story() -> None:
+        async with watched(lambda now_s: int(now_s * 50)) as path:
+            await asyncio.sleep(600)
+            assert not path.ended_by
 
     run_jumping(story())
