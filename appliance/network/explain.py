@@ -93,6 +93,14 @@ def address(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 
+def span(seconds: float) -> str:
+    """A length of time for a person: in the largest unit of which there are two at least."""
+    for size_s, word in ((31_536_000, "years"), (86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size_s:
+            return f"{seconds / size_s:.0f} {word}"
+    return f"{seconds:.0f} seconds"
+
+
 def http_url(url: str) -> str:
     """The address of a server's HTTP side: the same place, http for ws and https for wss."""
     return re.sub(r"^ws", "http", url)
