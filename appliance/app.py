@@ -353,8 +353,8 @@ class Sessions:
     async def watch_clock(self) -> None:
         """Tell of a wall clock that is set, or jumps, while a call runs."""
         while True:
-            await asyncio.sleep(CLOCK_LOOK_S)
             self._time.look()
+            await asyncio.sleep(CLOCK_LOOK_S)
 
     async def close(self) -> None:
         """Stop the embedded server. Bounded."""

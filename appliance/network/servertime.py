@@ -12,9 +12,7 @@ from appliance.ports import Clock
 
 log = structlog.get_logger()
 
-TOLERATED_S: Final = (
-    60.0  # the server's Date has whole seconds and its answer takes a while; a token's begin is earlier
-)
+TOLERATED_S: Final = 60.0  # the server's Date has whole seconds, and tokens made here begin that much before now
 
 
 class ServerTime:
@@ -68,7 +66,7 @@ class ServerTime:
             log.warning(
                 "clock.wrong",
                 offset_s=round(offset_s),
-                detail=f"this device's clock is {explain.span(abs(offset_s))} {side} the server's; tokens follow the server's",
+                detail=f"this device's clock is {_span(offset_s)} the server's; tokens follow the server's",
                 fix=_FIX,
             )
 
@@ -82,3 +80,7 @@ class ServerTime:
 
 
 _FIX: Final = "let this device set its clock by NTP (timedatectl), or correct the server's"
+
+
+def _span(offset_s: float) -> str:
+    return f"{explain.span(abs(offset_s))} {'behind' if offset_s > 0 else 'ahead of'}"

@@ -122,6 +122,32 @@ def test_a_wrong_clock_is_told_once_and_its_setting_once() -> None:
     assert time.time() == wall.now
 
 
+def test_a_clock_that_was_never_set_is_told_before_any_server_answers() -> None:
+    wall = Wall(0.0)
+    with structlog.testing.capture_logs() as lines:
+        time = ServerTime(wall)
+        for _ in range(3):
+            time.look()
+        assert told(lines) == ["clock.not_set"]
+        time.note(NOW)
+        wall.now = NOW
+        time.look()
+        wall.pass_by(10)
+        time.look()
+    assert told(lines) == ["clock.not_set", "clock.wrong", "clock.set"]
+
+
+def test_a_clock_that_is_set_without_any_server_is_told_too() -> None:
+    wall = Wall(0.0)
+    with structlog.testing.capture_logs() as lines:
+        time = ServerTime(wall)
+        time.look()
+        wall.now = NOW
+        for _ in range(3):
+            time.look()
+    assert told(lines) == ["clock.not_set", "clock.set"]
+
+
 def test_a_clock_that_jumps_in_a_call_changes_nothing_but_the_log() -> None:
     wall = Wall(NOW)
     with structlog.testing.capture_logs() as lines:
