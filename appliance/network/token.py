@@ -16,6 +16,7 @@ import aiohttp
 import jwt
 from livekit import api
 
+from appliance.clock import EARLIEST_S
 from appliance.errors import AttemptTimedOut, Rejected, Unreachable
 from appliance.network import explain
 from appliance.ports import Clock, Grant, TokenSource
@@ -28,7 +29,6 @@ RENEW_SHARE: Final = 0.1  # of a token's life: asked anew when less than this is
 RENEW_S: Final = 30.0  # …or this
 SECRET_WORD_CHARS: Final = 7  # longer than the "Bearer" before a key
 EARLY_S: Final = 60.0  # a token made here begins before now: clocks that differ by less need no correction
-CLOCK_SET_SINCE: Final = 1_704_067_200.0  # 2024: earlier than that a board's clock is just not set yet
 
 
 def token_source(settings: Settings, clock: Clock, *, embedded: tuple[str, Path, Path] | None = None) -> TokenSource:
@@ -203,7 +203,7 @@ def claims_of(token: str) -> Mapping[str, Any]:
 
 def refuse_useless(claims: Mapping[str, Any], settings: Settings, now: float) -> None:
     """Raise Rejected, with the cause, for a token that cannot work: ended, not begun, or for another room."""
-    if now >= CLOCK_SET_SINCE:
+    if now >= EARLIEST_S:
         end, begin = _number(claims.get("exp")), _number(claims.get("nbf"))
         if end is not None and end <= now:
             raise Rejected(
