@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import random
 import secrets
 import signal
@@ -54,6 +55,8 @@ LONG_EVERY: Final = 15
 """One fault of so many is a long one, if the time that is left allows it."""
 READ_EVERY_S: Final = 5.0
 LOOK_EVERY_S: Final = 0.5
+PRIORITY: Final = -10
+"""A station has its board for itself; a machine that is shared should not sound like a station that stutters."""
 EX_USAGE: Final = 64
 EX_INTERRUPTED: Final = 130
 
@@ -64,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not may_make_networks():
         print(f"deploy/dev soak {NEEDS_ROOT}", file=sys.stderr)
         return EX_USAGE
+    os.nice(PRIORITY)
     soak = Soak(seed=args.seed, began_s=time.monotonic())
     with (
         tempfile.TemporaryDirectory(prefix="alto-soak-") as directory,
@@ -163,6 +167,7 @@ class _Run:
 
     async def _read(self) -> None:
         while True:
+            self._soak.load_max = max(self._soak.load_max, os.getloadavg()[0])
             for name, station in self._stage.stations.items():
                 if station.running:
                     self._soak.readings += self._reading(name, station.pid)
