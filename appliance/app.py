@@ -22,6 +22,7 @@ from appliance.audio.worker import DeviceWorker
 from appliance.clock import SystemClock
 from appliance.doctor import Context, Result, run_checks
 from appliance.errors import AltoError, ConfigError
+from appliance.leg import Losses
 from appliance.network.entrance import entrance
 from appliance.network.server import EmbeddedServer, find_binary
 from appliance.network.servertime import ServerTime
@@ -321,6 +322,7 @@ class Sessions:
         self._time = ServerTime(clock)
         self._backend = PortAudioBackend()
         self._worker = DeviceWorker()
+        self._losses = Losses()
         self._server: EmbeddedServer | None = None
         self._tokens: TokenSource | None = None
 
@@ -342,6 +344,7 @@ class Sessions:
             tolerant=True,
             connect_s=settings.livekit.connect_timeout_s,
             device_retry_s=settings.supervisor.device_retry_s,
+            losses=self._losses,
             on_change=on_change,
             on_rejected=self._tokens.invalidate,
         )
