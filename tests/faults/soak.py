@@ -69,13 +69,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EX_USAGE
     os.nice(PRIORITY)
     soak = Soak(seed=args.seed, began_s=time.monotonic())
-    with (
-        tempfile.TemporaryDirectory(prefix="alto-soak-") as directory,
-        VirtualSound(NAMES) as sound,
-        Stage(Path(directory), sound, NAMES, **rows.SETTINGS) as stage,
-    ):
-        asyncio.run(_Run(stage, soak, args.minutes * 60.0).hold())
-        return _report(soak, stage)
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="alto-soak-") as directory,
+            VirtualSound(NAMES) as sound,
+            Stage(Path(directory), sound, NAMES, **rows.SETTINGS) as stage,
+        ):
+            asyncio.run(_Run(stage, soak, args.minutes * 60.0).hold())
+            return _report(soak, stage)
+    except KeyboardInterrupt:  # before the call began: nothing to report
+        return EX_INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -132,7 +135,7 @@ class _Run:
         ends = await asyncio.gather(*tasks, return_exceptions=True)
         self._soak.problems += [repr(end) for end in ends if isinstance(end, Exception)]
         self._stage.judge.look()
-        self._soak.ended_s = self._stage.judge.judged_s
+        self._soak.ended_s = max(self._soak.began_s, self._stage.judge.judged_s)
         self._soak.problems += self._strange_lines()
 
     async def _hurt(self) -> None:

@@ -185,7 +185,9 @@ class Report:
         if not self.growths:
             yield f"no process lived for {(WARM_UP_S + LIFE_S) / 60:.0f} minutes: its growth is not judged"
         yield from (f"NOT GOOD: {problem}" for problem in self.problems)
-        yield f"seed {self.soak.seed}: {'not good' if self.problems else 'all holds'}"
+        minutes = (self.soak.ended_s - began_s) / 60
+        after = f"{minutes:.1f} minutes{'' if self.soak.complete else ', interrupted'}"
+        yield f"seed {self.soak.seed}, {after}: {'not good' if self.problems else 'all holds'}"
 
     def as_json(self) -> dict[str, Any]:
         """The same for scripts, with every reading; seconds since the start."""
