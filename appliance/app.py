@@ -24,6 +24,7 @@ from appliance.doctor import Context, Result, run_checks
 from appliance.errors import AltoError, ConfigError
 from appliance.leg import Losses
 from appliance.network.entrance import entrance
+from appliance.network.lookup import ask_often
 from appliance.network.server import EmbeddedServer, find_binary
 from appliance.network.servertime import ServerTime
 from appliance.network.token import token_source
@@ -70,6 +71,7 @@ def run(sources: Sources) -> int:
             return EX_CONFIG
         loaded = instead
     precedence = realtime.claim()
+    ask_often()
     # Not asyncio.run: it cancels every task at its end, and a cancelled native connect that comes in later panics
     # the SDK. What still runs then ends with the process.
     loop = asyncio.new_event_loop()
