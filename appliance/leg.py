@@ -86,6 +86,7 @@ class AudioLeg:
         self._job: asyncio.Task[None] | None = None
         self._opening: asyncio.Future[None] | None = None
         self._outdated = False
+        self._begun = False
         self._closed = False
 
     @property
@@ -95,6 +96,7 @@ class AudioLeg:
 
     async def open(self) -> None:
         """Open now. Raises AudioError. Does nothing when the leg is off."""
+        self._begun = True
         if self._state is not LegState.MISSING or self._closed:
             return
         if self._opening is None:
@@ -126,8 +128,9 @@ class AudioLeg:
             self._start(self.open_or_wait())
 
     def reopen(self) -> None:
-        """The device settings changed: close what is open and open what is wanted now."""
-        if self._closed or self._state is LegState.OFF:
+        """The device settings changed: close what is open and open what is wanted now. Nothing before `open()`, which
+        takes the new settings anyway."""
+        if self._closed or not self._begun or self._state is LegState.OFF:
             return
         if self._hangs:
             self._outdated = True  # two calls in one driver at a time would be one too many

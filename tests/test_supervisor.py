@@ -330,6 +330,21 @@ def test_another_device_is_taken_without_leaving_the_room() -> None:
     run_jumping(told())
 
 
+def test_another_device_that_is_chosen_while_joining_is_the_only_one_open_afterwards() -> None:
+    """A device that was opened for a session that never came to be would be busy for ever."""
+
+    async def told() -> None:
+        both = {"input": {"device": "Device"}, "output": {"device": "Device"}}
+        async with Story(make_settings(audio=both), cards=("Device", "Other")) as story:
+            story.server.answers.append(Answer.LATE)
+            await story.until(lambda: story.server.attempts == 1, 1.0, "first attempt")
+            story.apply(audio={"input": {"device": "Other"}, "output": {"device": "Other"}})
+            await story.until_state(State.ONLINE, 15.0)
+            assert {stream.pcm for stream in story.backend.streams} == {"plughw:CARD=Other"}
+
+    run_jumping(told())
+
+
 def test_another_room_is_joined_anew_at_once() -> None:
     async def told() -> None:
         async with Story() as story:
