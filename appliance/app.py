@@ -77,7 +77,7 @@ def run(sources: Sources) -> int:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     pipe = configure(level=loaded.settings.log.level.value, format=loaded.settings.log.format.value)
-    pipe.bind(identity=loaded.settings.identity)
+    pipe.bind(station=loaded.settings.identity)
     if problems:
         _say_rejected(problems)
     watchdog = Watchdog(state_dir() / f"{file_stem(loaded.settings.identity)}.last-words")
@@ -274,7 +274,7 @@ class Appliance:
     def _apply(self, loaded: Loaded, changes: Changes) -> None:
         settings = loaded.settings
         self.keeper.keep(loaded)
-        self.pipe.bind(identity=settings.identity)
+        self.pipe.bind(station=settings.identity)
         if changes.log:
             self.pipe.set_level(settings.log.level.value)
         if changes.metrics:
