@@ -259,6 +259,7 @@ class Appliance:
 
     def _restart(self) -> None:
         self.asked_to_stop_at = self.clock.monotonic()
+        _end_soon(EX_SOFTWARE, STOP_S + EXIT_S)  # what hangs now hangs: whoever started us starts us again
         self._renewing = True
         self.notifier.reloading()  # not stopping: for systemd the service goes on
         self.supervisor.stop()
