@@ -53,7 +53,8 @@ _OUT: Final = frozenset({State.WAITING, State.BLOCKED, State.CONNECTING, State.S
 
 NEXT: Final[Mapping[State, frozenset[State]]] = {
     State.STARTING: frozenset({State.CONNECTING, State.STOPPING}),
-    State.CONNECTING: _IN_ROOM | {State.WAITING, State.BLOCKED, State.STOPPING},
+    # Straight to recovering: a connection may break while the sound cards are being opened.
+    State.CONNECTING: _IN_ROOM | {State.RECOVERING, State.WAITING, State.BLOCKED, State.STOPPING},
     State.ONLINE: frozenset({State.DEGRADED, State.RECOVERING}) | _OUT,
     State.DEGRADED: frozenset({State.ONLINE, State.RECOVERING}) | _OUT,
     State.RECOVERING: _IN_ROOM | _OUT,

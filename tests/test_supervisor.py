@@ -7,8 +7,9 @@ import itertools
 
 import pytest
 
+from appliance.ports import CaptureCallback, StreamSpec
 from appliance.supervisor import NEXT, State
-from tests.fakes.backend import usb_card
+from tests.fakes.backend import FakeStream, usb_card
 from tests.fakes.room import Answer
 from tests.harness.story import Story, make_settings
 from tests.harness.vtime import run_jumping
@@ -75,6 +76,29 @@ def test_a_break_that_the_sdk_mends_needs_no_new_session() -> None:
             await story.until_state(State.ONLINE, 1.0)
             assert story.server.joins == 1
             assert story.events("room.connected")[-1]["resumed"] is True
+
+    run_jumping(told())
+
+
+def test_a_break_while_the_sound_cards_are_being_opened_is_mended_like_any_other() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            open_capture = story.backend.open_capture
+
+            def open_and_break(spec: StreamSpec, callback: CaptureCallback) -> FakeStream:
+                story.server.kill()
+                return open_capture(spec, callback)
+
+            story.backend.open_capture = open_and_break  # type: ignore[method-assign]
+            await story.until_state(State.RECOVERING, 1.0)
+            story.server.start()
+            await story.until_state(State.ONLINE, 1.0)
+            assert not story.events("bug")
+            assert [line["event"] for line in story.events("room.connected", "room.disconnected")] == [
+                "room.connected",
+                "room.disconnected",
+                "room.connected",
+            ]
 
     run_jumping(told())
 
