@@ -376,7 +376,8 @@ class Sessions:
         server = EmbeddedServer(settings=settings.livekit.embedded, state_dir=state_dir(), clock=self._clock)
         await server.start()
         self._server = server
-        return token_source(settings, self._clock, embedded=(server.url, server.api_key_file, server.api_secret_file))
+        keys = server.files.api_key_file, server.files.api_secret_file
+        return token_source(settings, self._clock, embedded=(server.url, *keys))
 
 
 def _task(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
