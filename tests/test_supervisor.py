@@ -208,6 +208,24 @@ def test_a_replaced_token_ends_the_pause_at_once() -> None:
     run_jumping(told())
 
 
+def test_sessions_that_never_last_are_made_less_and_less_often() -> None:
+    """An encoder that takes nothing ends each session within seconds: not a second apart, for hours."""
+
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            story.server.sends_stuck = True
+            await story.passes(400)
+            before = story.server.joins
+            await story.passes(100)
+            assert story.server.joins - before <= 100 / (2 + 2.5), "two seconds of a session, and half of retry_max_s"
+            story.server.sends_stuck = False
+            await story.passes(20)
+            assert story.supervisor.state is State.ONLINE
+
+    run_jumping(told())
+
+
 def test_two_devices_with_one_identity_do_not_fight() -> None:
     """Not more than one takeover a minute, growing."""
 
