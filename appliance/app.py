@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import signal
@@ -97,6 +98,9 @@ def run(sources: Sources) -> int:
     precedence.tell()
     _say_loaded(loaded)
     pipe.watch_loop(loop)
+    # What was loaded stays for good: a full collection then looks at 7,000 objects instead of 77,000, for 1 ms instead
+    # of 34 (ten times that on a small board), during which no audio thread runs either.
+    gc.freeze()
     loop.run_until_complete(appliance.run())
     watchdog.close()
     code = 0 if appliance.held is None else _start_afresh(appliance.held, pipe)
