@@ -45,7 +45,7 @@ from appliance.supervisor import State, Supervisor
 log = structlog.get_logger()
 
 STOP_S: Final = 1.4  # systemd and people expect an end within two seconds: so long everything may take to close…
-CLOCK_LOOK_S: Final = 10.0  # soon enough for a log line, and nothing for a processor
+CLOCK_LOOK_S: Final = 2.0  # soon enough that whoever sets a clock sees the line for it, and nothing for a processor
 EXIT_S: Final = 0.4  # …then the interpreter and the SDK's native threads may wind up; then the process ends hard
 BEAT_S: Final = 1.0  # how often the watchdogs hear that the station lives
 
