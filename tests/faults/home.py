@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from tests.harness.signals import VOICES_HZ, tone
 from tests.harness.sound import NAMES, VirtualSound
 from tests.harness.station import ALTO, Station, station_settings
 
-JOIN_S: Final = 20.0  # generous: a loaded test machine; how fast a start is has tests of its own
+JOIN_S: Final = 60.0  # generous: a loaded test machine; how fast a start is has tests of its own
 LOUD_DBFS: Final = -24.0  # the tones are said at −12; a piece that is half silent, or torn, is still above
 PIECE_S: Final = 0.2
 TONES_HZ: Final = dict(zip(NAMES, VOICES_HZ, strict=False))
@@ -38,14 +38,23 @@ class Home:
         more = {"metrics": {"interval_s": 1}, "room": self.room, **more}
         return station_settings(name, server=self._server, sound=self._sound.station(name), **more)
 
-    def make(self, name: str, *, command: Sequence[str] = ALTO, coverage: bool = True, **more: Any) -> Station:
+    def make(
+        self,
+        name: str,
+        *,
+        command: Sequence[str] = ALTO,
+        env: Mapping[str, str] | None = None,
+        coverage: bool = True,
+        **more: Any,
+    ) -> Station:
         """A station that says its tone, not started."""
         self._stack.enter_context(self._sound.play(name, tone(TONES_HZ[name], 1.0, -12.0), loop=True))
-        return Station(self.directory / name, self.settings(name, **more), command=command, coverage=coverage)
+        config = self.settings(name, **more)
+        return Station(self.directory / name, config, command=command, env=env, coverage=coverage)
 
-    def station(self, name: str, *, command: Sequence[str] = ALTO, coverage: bool = True, **more: Any) -> Station:
-        """The same, started and heard."""
-        station = self._stack.enter_context(self.make(name, command=command, coverage=coverage, **more))
+    def station(self, name: str, **how: Any) -> Station:
+        """The same, started and heard; `how` as `make` takes it."""
+        station = self._stack.enter_context(self.make(name, **how))
         self.hears(station)
         return station
 
