@@ -46,9 +46,9 @@ class Bench:
     def state(self) -> LegState:
         return self.leg.report.state
 
-    def hang(self) -> None:
+    def hang(self, card: str = "Device") -> None:
         """The driver does not answer from now on."""
-        self.worker.hang = self.backend.hang("Device")
+        self.worker.hang = self.backend.hang(card)
 
     def said(self) -> list[str]:
         return [line["event"] for line in self.lines]
@@ -143,9 +143,8 @@ def test_a_machine_that_stood_still_does_not_blame_its_sound_card() -> None:
         async with bench() as it:
             await it.leg.open()
             await it.passes(1)
-            it.backend.stop("Device")
             await asyncio.sleep(2)  # nobody ran: neither the card's thread nor whoever tends the leg
-            it.backend.resume("Device")
+            it.leg.tend()
             await it.passes(1)
             assert it.said() == ["audio.opened"]
 
@@ -156,10 +155,11 @@ def test_a_leg_that_changes_devices_is_not_reported_missing_meanwhile() -> None:
     async def story() -> None:
         async with bench() as it:
             await it.leg.open()
-            it.hang()
+            it.hang("Other")
             it.handler.config = AudioConfig(input_device="plughw:CARD=Other")
             it.leg.reopen()
             await it.passes(0.3)
+            assert len(it.worker.stuck) == 1
             assert it.state is LegState.OK
             it.worker.settle()
             await it.passes(1.5)
