@@ -47,7 +47,7 @@ def test_below_the_limit_nobody_is_asked_for_levels() -> None:
     async def story() -> None:
         box = Box(LoopClock())
         watch = asyncio.create_task(box.watch.run())
-        await asyncio.sleep(2 * APART_S)
+        await asyncio.sleep(1.1 * APART_S)
         assert (box.asked, box.restarts) == (0, 0)
         watch.cancel()
 
@@ -60,7 +60,7 @@ def test_above_it_the_end_of_the_talk_is_waited_for_and_the_reason_said_once() -
         with structlog.testing.capture_logs() as lines:
             watch = asyncio.create_task(box.watch.run())
             box.rss_mb, box.level_dbfs = 181.4, -20.0
-            await asyncio.sleep(2 * APART_S)
+            await asyncio.sleep(1.1 * APART_S)
             assert box.restarts == 0
             box.level_dbfs = -70.0
             await asyncio.wait_for(watch, QUIET_S + 2 * LOOK_S)
@@ -82,7 +82,7 @@ def test_another_limit_counts_from_the_next_look_on() -> None:
         box = Box(LoopClock())
         box.rss_mb, box.limit_mb = 400.0, 0
         watch = asyncio.create_task(box.watch.run())
-        await asyncio.sleep(2 * APART_S)
+        await asyncio.sleep(1.1 * APART_S)
         assert not watch.done()
         box.limit_mb = LIMIT_MB
         await asyncio.wait_for(watch, 2 * LOOK_S)
