@@ -58,7 +58,7 @@ PLAIN = DeviceInfo("garden_mic", "", input_channels=2, output_channels=2)
 
 def test_a_pcm_without_a_description_is_meant_by_its_whole_name_only() -> None:
     assert resolve("garden_mic", Direction.INPUT, (*ALL, PLAIN)) == PLAIN
-    with pytest.raises(DeviceMissing, match='seen:.*"garden_mic";'):
+    with pytest.raises(DeviceMissing, match=r'seen:.*"garden_mic";'):
         resolve("garden", Direction.INPUT, (PLAIN,))
 
 
