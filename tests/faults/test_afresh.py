@@ -33,7 +33,7 @@ FAR_ABOVE_MB: Final = 20  # a station takes about 117 MiB: no quiet minute is aw
 ABOVE_MB: Final = 100
 START_S: Final = 30.0
 GAP_S: Final = 5.0
-"""Measured: 0.9 to 1.8 s with a load of 20 to 30 on two cores, of which 0.4 to 0.6 s pass until the fresh process runs."""
+"""Measured: 0.9 to 1.8 s with a load of 20 to 30 on two cores; 0.4 to 0.6 s until the fresh process runs."""
 LOOKS_S: Final = 6.0  # three looks at the memory, each with its quiet second behind it
 STOP_S: Final = 3.0  # two are promised; the fresh process first loads its modules
 STEPS: Final = ("READY=1", "RELOADING=1", "STOPPING=1")
