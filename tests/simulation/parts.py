@@ -191,6 +191,7 @@ livekit:
   api_key: devkey
   api_secret: secretsecretsecretsecretsecretse
 audio:
+  block_ms: {block_ms}
   input: {{enabled: {input_enabled}, device: {input_device}}}
   output: {{device: {output_device}, volume: {output_volume}}}
   volumes: {{bob: {bob}}}
