@@ -41,7 +41,7 @@ CONDITIONS = {
     # These last: NetEQ keeps what once came late in mind for longer (after 10 s it still holds 100 to 200 ms more than
     # before), and the SDK has no word to change that.
     "300 ms round trip": Condition("delay 150ms", "rtt_ms", 280.0, forgotten=False),
-    "200 ms jitter": Condition("delay 100ms 100ms", "concealment_ratio", 0.01, forgotten=False),
+    "200 ms jitter": Condition("delay 100ms 100ms", "jitter_buffer_ms", 100.0, forgotten=False),
 }
 
 
