@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
-from appliance.network import capture, natives
+from appliance.network import natives
 from appliance.ports import Leg
 from appliance.supervisor import State
+from tests.harness.story import BEAT_S, slow_sound
 from tests.harness.vtime import JumpingLoop, run_jumping
 from tests.simulation import remains
 from tests.simulation.faults import ONLINE_S
 from tests.simulation.lines import NEVER, judge_leg, judge_room
 from tests.simulation.schedule import Entry, Schedule, make
-from tests.simulation.world import BEAT_S, World
+from tests.simulation.world import World
 
 STOP_S: Final = 2.0  # systemd and people expect an end within two seconds
 SETTLE_S: Final = 3.0  # for what ends in the background: voices, native leaves
@@ -56,31 +55,15 @@ def live(seed: int, *, quiet: bool = True) -> Life:
     schedule = make(seed)
     life = Life(seed)
     loop = JumpingLoop()
-    complaints: list[str] = []
-    loop.set_exception_handler(lambda _loop, context: complaints.append(_complaint(context)))
-    with slow_sound():
+    with slow_sound(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(natives, "_late_success_s", float("-inf"))  # of another life
         try:
             run_jumping(_live(schedule, life, quiet), loop=loop)
         except Exception as error:  # of the simulation itself as well: one bad life must not end the others
             life.breaches.append(f"{type(error).__name__}: {error}")
             life.story += f"\n{traceback.format_exc()}"
-    life.breaches += complaints
     life.cpu_s = time.process_time() - began_s
     return life
-
-
-@contextlib.contextmanager
-def slow_sound() -> Iterator[None]:
-    """One frame each beat: the capture pump's clock, slowed down as the cards are. And no connect of another life."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(capture, "FRAME_S", BEAT_S)
-        patch.setattr(capture, "QUIET_S", 2 * BEAT_S + 0.1)
-        patch.setattr(natives, "_late_success_s", float("-inf"))
-        yield
-
-
-def _complaint(context: dict[str, Any]) -> str:
-    return f"nobody took this: {context.get('message')}: {context.get('exception')!r}"
 
 
 async def _live(schedule: Schedule, life: Life, quiet: bool) -> None:
