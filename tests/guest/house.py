@@ -254,11 +254,11 @@ class House:
         heard = sum(level > HEARD_DBFS for _, level in self.ear.levels(BOB_HZ, since_s))
         return min(1.0, heard / ((time.monotonic() - since_s) * 10))
 
-    def says(self, card: str, hz: float, buffer: str = LONG) -> None:
+    def says(self, card: str, hz: float) -> None:
         """From now on a tone goes into that card's cable, again after the card was away."""
         raw = f"/run/tmp/{card}.raw"
         self.in_guest("write_tone", path=raw, hz=hz, seconds=60)
-        play = f"{PROMPT} aplay -q -D hw:CARD={card},DEV=0 -t raw -f S16_LE -r {RATE_HZ} -c 1 {buffer} {raw}"
+        play = f"{PROMPT} aplay -q -D hw:CARD={card},DEV=0 -t raw -f S16_LE -r {RATE_HZ} -c 1 {LONG} {raw}"
         program = Program(self.guest, "mouth", ["sh", "-c", f"while :; do {play} || sleep 0.3; done"])
         self._stack.callback(program.stop, signal.SIGKILL)
 
