@@ -24,6 +24,7 @@ from tests.guest.house import (
     Program,
     since_s,
 )
+from tests.harness.station import Event
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow, pytest.mark.server]
 
@@ -96,6 +97,13 @@ def assert_one_outage(station: GuestStation, mark: int, leg: str) -> None:
     assert {of for _, of in told} == {leg}, told
 
 
+def within(what: str, event: Event, began_s: float, limit_s: float) -> None:
+    """The station said it soon enough, by the guest's clock."""
+    took_s = since_s(event, began_s)
+    print(f"{what} after {took_s:.2f} s")
+    assert took_s <= limit_s
+
+
 def test_a_card_that_is_busy_at_the_start_is_named_with_its_holder_and_taken_when_it_is_free(
     station: GuestStation,
 ) -> None:
@@ -115,7 +123,7 @@ def test_a_pulled_microphone_comes_back_under_another_number_and_the_speaker_pla
     pulled_s = house.guest.call(f"{FAULTS}:pull", card=house.microphone)
     degraded = calm.wait_event("state.changed", 10, since=mark, to="degraded")
     assert degraded["reason"] == "input_device_lost"
-    assert since_s(degraded, pulled_s) <= DEGRADED_S
+    within("degraded", degraded, pulled_s, DEGRADED_S)
     house.guest.call(f"{FAULTS}:pull", card="Garden")
     house.guest.call(f"{FAULTS}:plug", card="Garden")
     time.sleep(max(0.0, began_s + 1.5 - time.monotonic()))  # long enough to be judged
@@ -123,7 +131,7 @@ def test_a_pulled_microphone_comes_back_under_another_number_and_the_speaker_pla
     back_s = house.guest.call(f"{FAULTS}:plug", card=house.microphone)
     assert house.guest.call(f"{FAULTS}:index", card=house.microphone) != number
     online = calm.wait_event("state.changed", 10, since=mark, to="online")
-    assert since_s(online, back_s) <= BACK_S
+    within("online", online, back_s, BACK_S)
     house.bob.wait_hears("kitchen", STATION_HZ, SOUND_S, above_dbfs=HEARD_DBFS)
     assert_one_outage(calm, mark, "input")
 
@@ -134,10 +142,10 @@ def test_a_pulled_speaker_comes_back_and_the_microphone_is_heard_all_the_time(ho
     assert house.bob_hears(2.0) >= heard - UNAFFECTED
     degraded = calm.wait_event("state.changed", 10, since=mark, to="degraded")
     assert degraded["reason"] == "output_device_lost"
-    assert since_s(degraded, pulled_s) <= DEGRADED_S
+    within("degraded", degraded, pulled_s, DEGRADED_S)
     back_s = house.guest.call(f"{FAULTS}:plug", card=house.speaker)
     online = calm.wait_event("state.changed", 10, since=mark, to="online")
-    assert since_s(online, back_s) <= BACK_S
+    within("online", online, back_s, BACK_S)
     house.ear.wait_hears(BOB_HZ, SOUND_S + 1.0, time.monotonic())  # the recorder's loop opens the card anew too
     assert_one_outage(calm, mark, "output")
 
@@ -156,12 +164,12 @@ def test_callbacks_that_stop_without_a_word_are_noticed_and_go_on_with_the_devic
     stopped_s = clock.send(signal.SIGKILL)
     degraded = calm.wait_event("state.changed", 10, since=mark, to="degraded")
     assert degraded["reason"] == "input_device_lost"
-    assert since_s(degraded, stopped_s) <= DEGRADED_S
+    within("degraded", degraded, stopped_s, DEGRADED_S)
     house.ear.wait_hears(BOB_HZ, SOUND_S, time.monotonic())
     time.sleep(2.0)  # tries to open it meanwhile end in nothing
     clock = Program(house.guest, "clock", words)
     online = calm.wait_event("state.changed", 10, since=mark, to="online")
-    assert since_s(online, clock.began_s) <= BACK_S + OTHER_BUFFERS_S
+    within("online", online, clock.began_s, BACK_S + OTHER_BUFFERS_S)
     before, after = calm.next_metrics(5), calm.next_metrics(5)
     assert after["input"]["blocks"] > before["input"]["blocks"]
     assert_one_outage(calm, mark, "input")
@@ -179,11 +187,11 @@ def test_a_driver_that_blocks_holds_up_neither_the_room_nor_the_microphone(house
     blocked_s = reader.send(signal.SIGSTOP)
     degraded = calm.wait_event("state.changed", 10, since=mark, to="degraded")
     assert degraded["reason"] == "output_device_lost"
-    assert since_s(degraded, blocked_s) <= DEGRADED_S
+    within("degraded", degraded, blocked_s, DEGRADED_S)
     assert house.bob_hears(3.0) >= heard - UNAFFECTED
     back_s = reader.send(signal.SIGCONT)
     online = calm.wait_event("state.changed", 10, since=mark, to="online")
-    assert since_s(online, back_s) <= BACK_S
+    within("online", online, back_s, BACK_S)
     house.ear.wait_hears(BOB_HZ, SOUND_S, time.monotonic())
     assert_one_outage(calm, mark, "output")
     reader.stop(signal.SIGKILL)
