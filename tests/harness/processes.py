@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -76,8 +75,6 @@ def as_hardware(pid: int) -> None:
     """For a program that stands for hardware: whatever else runs, it gets the processor. Where that is not allowed,
     nothing happens. From outside, because PulseAudio gives up what it inherits."""
     with contextlib.suppress(OSError):
-        # PulseAudio asks to be ended after 0.2 s of real time without a pause; on a busy machine it is.
-        resource.prlimit(pid, resource.RLIMIT_RTTIME, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         for thread in Path(f"/proc/{pid}/task").iterdir():
             os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(HARDWARE))
 
