@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from appliance.backoff import Backoff
-from appliance.errors import AltoError, AttemptTimedOut, Evicted, Policy, Stalled, Unmended, Unreachable
+from appliance.errors import AltoError, Evicted, NetworkError, Policy, Stalled, Unmended
 from appliance.outage import STABLE_S, Outages
 from appliance.ports import Clock, Leg, LegReport, LegState, Link, Session, SessionFactory
 from appliance.recovery import Recovery
@@ -284,7 +284,8 @@ class Supervisor:
         return Backoff(UNMENDED_MIN_S if isinstance(error, Unmended) else policy.retry_min_s, max_s)
 
     def _was_let_in_briefly(self, error: AltoError) -> bool:
-        return not isinstance(error, Unreachable | AttemptTimedOut) and self._outages.stay_s() <= STABLE_S
+        let_in = self._outages.stay_s() > 0.0 or (isinstance(error, NetworkError) and error.let_in)
+        return let_in and self._outages.stay_s() <= STABLE_S
 
     async def _pause(self, seconds: float) -> None:
         self._retry_now = False

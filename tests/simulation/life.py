@@ -17,7 +17,7 @@ from appliance.supervisor import State
 from tests.harness.story import BEAT_S, slow_sound
 from tests.harness.vtime import JumpingLoop, run_jumping
 from tests.simulation import remains
-from tests.simulation.faults import ONLINE_S
+from tests.simulation.faults import EVICTED_S, ONLINE_S
 from tests.simulation.lines import NEVER, judge_leg, judge_room
 from tests.simulation.schedule import Entry, Schedule, make
 from tests.simulation.world import World
@@ -27,6 +27,8 @@ SETTLE_S: Final = 3.0  # for what ends in the background: voices, native leaves
 SOUND_S: Final = 2.0  # in which sound must have moved both ways
 COUNTED: Final = 20  # each of so many lives counts what is left in memory: the collection takes as long as ten lives
 KEPT: Final = 2  # the error that the status shows may hold on to the session that it came from
+RECENT_S: Final = 1000.0  # after that a trouble is forgotten: longer than the longest pause
+BRIEF_S: Final = 120.0  # the pause after a brief stay, when an eviction was not forgiven by a long one
 NATIVE_S: Final = 60.0  # the longest native connect that was given up
 
 
@@ -98,6 +100,8 @@ class _Driver:
             return
         if self.world.schedule.stops_at_s is None:
             await self._get_well()
+            if self.tape.breaches:
+                return
             await self._hold_to_promises()
         await self._stop()
         self._judge_lines()
@@ -136,7 +140,7 @@ class _Driver:
 
     def _note_how_long(self, seconds: float) -> None:
         last_s = self.world.schedule.ends_s
-        recent = {e.fault.name for e in self.world.schedule.entries if e.ends_s > last_s - 1000.0}
+        recent = {e.fault.name for e in self.world.schedule.entries if e.ends_s > last_s - RECENT_S}
         if len(recent) == 1:
             self.life.well_after_s[recent.pop()] = seconds
 
@@ -191,5 +195,6 @@ def _moments(schedule: Schedule) -> list[tuple[float, Entry, bool]]:
 def _patience_s(schedule: Schedule) -> float:
     """What the faults of the last trouble may cost in sum, because they may follow each other."""
     last_s = schedule.ends_s
-    recent = {e.fault.name: e.fault.patience_s for e in schedule.entries if e.ends_s > last_s - 1000.0}
-    return sum(recent.values())
+    recent = {e.fault.name: e.fault.patience_s for e in schedule.entries if e.ends_s > last_s - RECENT_S}
+    evicted = any(entry.fault.patience_s == EVICTED_S for entry in schedule.entries)
+    return sum(recent.values()) + (BRIEF_S if evicted else 0.0)

@@ -172,7 +172,7 @@ room: {room}
 livekit:
   url: ws://fake.invalid:7880
   api_key: devkey
-  api_secret: secretsecretsecretsecretsecretse
+  api_secret: not-a-secret-but-long-enough-for-hs256-even-when-half-of-the-file-is-lost
 audio:
   block_ms: {block_ms}
   input: {{enabled: {input_enabled}, device: {input_device}}}
