@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from tests.harness.peer import SdkPeer
+from tests.harness.processes import preferred
 from tests.harness.server import LiveKitServer
 from tests.harness.signals import level_dbfs, tone, usual_level_dbfs
 from tests.harness.sound import Pcm, Tape, VirtualSound
@@ -68,11 +69,8 @@ class Call:
 @pytest.fixture
 def call(tmp_path: Path, livekit_server: LiveKitServer, sound: VirtualSound) -> Iterator[Call]:
     """A room of its own on the real server; everything in it ends with the test."""
-    one = Call(tmp_path, livekit_server, sound)
-    try:
+    with preferred(), contextlib.closing(Call(tmp_path, livekit_server, sound)) as one:
         yield one
-    finally:
-        one.close()
 
 
 def hears(
