@@ -25,6 +25,7 @@ from livekit.rtc._proto.participant_pb2 import DisconnectReason
 from appliance.errors import NetworkError, Rejected, ServerClosed
 from appliance.network import explain, natives, sdk_log
 from appliance.network import stats as counters
+from appliance.network.renewal import Renewals
 from appliance.network.voice import CLOSE_TIMEOUT_S, CountingQueue, SdkVoice
 from appliance.ports import AUDIO_FRAME_MS, LinkStats, RoomListener, Samples
 
@@ -64,6 +65,12 @@ class LiveKitRoom:
         self._mending: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._reading = counters.Reading()
+        self._renewals = Renewals(
+            find=self._find_track,
+            publication=self._publication,
+            is_heard=self._voices.__contains__,
+            on_failure=self._give_up,
+        )
 
     # ---- joining ---------------------------------------------------------------------------------------------
 
@@ -166,7 +173,23 @@ class LiveKitRoom:
         if reading is None:
             return LinkStats()
         before, self._reading = self._reading, reading
+        if not self._reconnecting:
+            self._renewals.look(counters.holds(before, reading))
         return counters.compare(before, reading)
+
+    async def _find_track(self, webrtc_name: str) -> str | None:
+        """The sid of one that is heard. Only a track's own statistics tell both names."""
+        for sid in list(self._voices):
+            publication = self._publication(sid)
+            if publication is not None and publication.track is not None:
+                entries = await publication.track.get_stats()
+                if webrtc_name in counters.read(entries).tracks:
+                    return sid
+        return None
+
+    def _publication(self, sid: str) -> rtc.RemoteTrackPublication | None:
+        people = self._room.remote_participants.values()
+        return next((person.track_publications[sid] for person in people if sid in person.track_publications), None)
 
     async def _read(self) -> counters.Reading | None:
         if self._ended or not self._room.isconnected():
@@ -184,6 +207,7 @@ class LiveKitRoom:
         """Leave and free everything; see the port."""
         self._listener = None
         self._ended = True
+        self._renewals.stop()
         if self._leaving is None:
             self._leaving = asyncio.get_running_loop().create_task(self._leave(), name="room-leave")
         await asyncio.wait({self._leaving}, timeout=LEAVE_TIMEOUT_S + CLOSE_TIMEOUT_S)
@@ -270,6 +294,7 @@ class LiveKitRoom:
 
     def _on_reconnecting(self) -> None:
         self._reconnecting = True
+        self._renewals.stop()
         self._stop_mending()
         if self._listener is not None:
             self._listener.on_reconnecting()
@@ -286,6 +311,7 @@ class LiveKitRoom:
 
     def _on_disconnected(self, reason: int) -> None:
         self._ended = True
+        self._renewals.stop()
         listener, self._listener = self._listener, None
         if listener is None:
             return
@@ -357,6 +383,7 @@ class LiveKitRoom:
 
     def _give_up(self, error: NetworkError) -> None:
         self._ended = True
+        self._renewals.stop()
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.on_closed(error)

@@ -6,10 +6,12 @@ one counts from zero, a stream that went away counts no more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from appliance.network.caution import Hold
 from appliance.ports import LinkStats
 
 MS: Final = 1000.0
@@ -29,6 +31,13 @@ class Inbound:
     received_samples: int = 0
     concealed_samples: int = 0
     """Made up because the real ones were missing while somebody spoke."""
+    energy: float = 0.0
+    """Sum of the squared level (1.0: full scale) times its seconds, of `sound_s`."""
+    sound_s: float = 0.0
+    jitter_s: float = 0.0
+    """Not a counter: of the packets' arrival just now."""
+    track: str = ""
+    """WebRTC's name, not the server's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,11 @@ class Reading:
     path: str = ""
     bytes_received: int | None = None
     """None: there is no transport (yet)."""
+
+    @property
+    def tracks(self) -> set[str]:
+        """WebRTC's names of those that are received."""
+        return {one.track for one in self.inbound.values()}
 
 
 def read(entries: Iterable[Any]) -> Reading:
@@ -87,6 +101,23 @@ def compare(before: Reading, after: Reading) -> LinkStats:
     )
 
 
+def holds(before: Reading, after: Reading) -> dict[str, Hold]:
+    """By track, how sound was held back between two readings. Tracks of which nothing came are not in it."""
+    gains = {now.track: _gain(before.inbound.get(key, Inbound()), now) for key, now in after.inbound.items()}
+    sounding = {track: gain for track, gain in gains.items() if gain.emitted_samples > 0 and gain.sound_s > 0}
+    rtt_ms = math.inf if after.pair_rtt_s is None else after.pair_rtt_s * MS
+    return {track: _hold(gain, rtt_ms) for track, gain in sounding.items()}
+
+
+def _hold(gain: Inbound, rtt_ms: float) -> Hold:
+    return Hold(
+        rtt_ms=rtt_ms,
+        buffer_ms=gain.buffered_s / gain.emitted_samples * MS,
+        jitter_ms=gain.jitter_s * MS,
+        rms=math.sqrt(max(0.0, gain.energy) / gain.sound_s),
+    )
+
+
 def sends_audio(reading: Reading) -> bool:
     """Whether there is a sender for our microphone in the peer connection at all."""
     return bool(reading.outbound)
@@ -104,6 +135,10 @@ def _inbound(entry: Any) -> Inbound:
         emitted_samples=counters.jitter_buffer_emitted_count,
         received_samples=counters.total_samples_received,
         concealed_samples=counters.concealed_samples - counters.silent_concealed_samples,
+        energy=counters.total_audio_energy,
+        sound_s=counters.total_samples_duration,
+        jitter_s=entry.received.jitter,
+        track=counters.track_identifier,
     )
 
 
@@ -152,6 +187,10 @@ def _gain(before: Inbound, now: Inbound) -> Inbound:
         emitted_samples=now.emitted_samples - before.emitted_samples,
         received_samples=now.received_samples - before.received_samples,
         concealed_samples=max(0, now.concealed_samples - before.concealed_samples),
+        energy=now.energy - before.energy,
+        sound_s=now.sound_s - before.sound_s,
+        jitter_s=now.jitter_s,
+        track=now.track,
     )
 
 

@@ -213,6 +213,13 @@ _ROOM: Final = (
         "when the participant leaves; frames close to 100 × seconds",
     ),
     Event(
+        "stream.renewed",
+        "info",
+        "A voice is subscribed anew: the SDK still held it back for a trouble that is over. It is away for 0.2 s.",
+        {"stream": "the server's id of the track", "buffer_ms": "how long its sound waited"},
+        "once, seconds after a bad network got well",
+    ),
+    Event(
         "stream.failed",
         "error",
         "A participant's microphone cannot be heard because of a fault in alto. Please report it with this line.",

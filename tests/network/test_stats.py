@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from livekit.rtc._proto import stats_pb2
 
-from appliance.network.stats import Inbound, Outbound, Reading, compare, read, sends_audio
+from appliance.network.stats import Inbound, Outbound, Reading, compare, holds, read, sends_audio
 from appliance.ports import LinkStats
 
 
@@ -44,6 +44,22 @@ def test_concealment_is_the_share_of_made_up_samples() -> None:
     before = inbound(received_samples=48_000, concealed_samples=4800)
     after = inbound(received_samples=96_000, concealed_samples=5280)
     assert compare(before, after).concealment_ratio == pytest.approx(0.01)
+
+
+def test_how_a_track_is_held_back_is_told_by_its_name() -> None:
+    before = inbound(track="one", buffered_s=10.0, emitted_samples=1000, energy=0.5, sound_s=10.0)
+    now = Inbound(
+        track="one",
+        buffered_s=10.0 + 480 * 0.2,
+        emitted_samples=1480,
+        energy=0.5 + 0.01,
+        sound_s=11.0,
+        jitter_s=0.004,
+    )
+    (hold,) = holds(before, Reading(inbound={"in": now, "idle": Inbound(track="two")}, pair_rtt_s=0.02)).items()
+    assert hold[0] == "one"
+    assert (hold[1].buffer_ms, hold[1].rms) == (pytest.approx(200.0), pytest.approx(0.1))
+    assert (hold[1].jitter_ms, hold[1].rtt_ms) == (pytest.approx(4.0), pytest.approx(20.0))
 
 
 def test_several_voices_count_together_and_one_that_went_away_counts_no_more() -> None:
