@@ -116,6 +116,7 @@ class Supervisor:
         self._outages = Outages(clock)
         self._recovery: Recovery | None = None
         self._said: set[tuple[State, str]] = set()
+        self._bug_said = ""
 
     # ---- called from outside, on the loop thread ----
 
@@ -177,8 +178,11 @@ class Supervisor:
         except AltoError as error:
             failure = error
         except Exception as error:  # a bug of ours must not end an intercom: it is told in full, counted, retried
-            log.exception("bug", where="supervisor", error=f"{type(error).__name__}: {error}")
-            failure = Stalled(f"unexpected {type(error).__name__}: {error}", fix="please report this log line")
+            words = f"{type(error).__name__}: {error}"
+            if words != self._bug_said:  # a fault in each of a thousand tries is one piece of news
+                log.exception("bug", where="supervisor", error=words)
+            self._bug_said = words
+            failure = Stalled(f"unexpected {words}", fix="please report this log line")
         pause_s = self._fail(failure) if failure else 0.0
         await self._leave()
         await self._pause(pause_s)
@@ -267,6 +271,7 @@ class Supervisor:
         """A session that lasts proves that the way is good: the pauses start again from the shortest."""
         if stable_s > STABLE_S:
             self._failures.pop(AltoError, None)
+            self._bug_said = ""
         if stable_s > EVICTED_MAX_S:
             self._failures.pop(Evicted, None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from typing import NoReturn
 
 import pytest
 
@@ -514,5 +515,24 @@ def test_an_unexpected_exception_is_told_and_survived() -> None:
             await story.until_state(State.ONLINE, 6.0)
             assert story.events("bug")
             await asyncio.sleep(0)
+
+    run_jumping(told())
+
+
+def test_a_fault_in_every_try_is_told_once_with_its_place() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            works = story.supervisor._new_session
+
+            async def broken(*_: object) -> NoReturn:
+                raise KeyError("planted")
+
+            story.supervisor._new_session = broken
+            story.server.close_room()
+            await asyncio.sleep(60)
+            assert len(story.events("bug")) == 1
+            story.supervisor._new_session = works
+            await story.until_state(State.ONLINE, 30.0)
 
     run_jumping(told())
