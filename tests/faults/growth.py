@@ -72,5 +72,10 @@ def fit(readings: Sequence[Reading], *, warm_up: int) -> Growth:
 
 
 def _slope(readings: Sequence[Reading], figure: str) -> float:
-    counts = [one.count for one in readings]
-    return float(np.polyfit(counts, [getattr(one, figure) for one in readings], 1)[0])
+    """The median of the slopes between all pairs (Theil and Sen): a reading in the very moment in which a station
+    closes its devices, or in which a lost session still has its sockets, does not bend the line."""
+    counts = np.array([one.count for one in readings], float)
+    values = np.array([getattr(one, figure) for one in readings], float)
+    earlier, later = np.triu_indices(len(readings), 1)
+    apart = counts[later] - counts[earlier]
+    return float(np.median(((values[later] - values[earlier]) / np.where(apart, apart, np.nan))[apart > 0]))

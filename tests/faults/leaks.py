@@ -33,7 +33,6 @@ from tests.harness.wait import until
 ROOM: Final = "home"
 BACK_S: Final = 20.0
 GUEST_S: Final = 30.0
-CLOSING_S: Final = 5.0  # a lost session's sockets outlive it by the SDK's own time limits; what stays longer, stays
 AT_ONCE: Final = 4
 QUICK: Final = {"retry_min_s": 0.1, "retry_max_s": 0.5}  # this measures memory, not patience
 
@@ -168,7 +167,6 @@ class Household:
             before = self._joined()
             happens()
             self._until_both_are_back(before)
-            self._until_closed_again()
 
     def _joined(self) -> tuple[int, int]:
         """How often each was in and heard the other."""
@@ -179,17 +177,6 @@ class Household:
             return all(now > then for now, then in zip(self._joined(), before, strict=True))
 
         until(both, BACK_S, lambda: f"both to be back: {before}; {self._bare.story()}\n{self.station.story()}")
-
-    def _until_closed_again(self) -> None:
-        """What the last event opened for a while is closed again. What is not closed in time is there to be counted."""
-
-        def no_more_than_before() -> bool:
-            now = {name: read(pid, 0) for name, pid in self._pids().items()}
-            then = {name: readings[-1] for name, readings in self.readings.items()}
-            return all(now[who].fds <= then[who].fds and now[who].threads <= then[who].threads for who in now)
-
-        with contextlib.suppress(AssertionError):
-            until(no_more_than_before, CLOSING_S, "what was opened to be closed")
 
     # ---- what came of it ---------------------------------------------------------------------------------------
 
@@ -202,11 +189,8 @@ class Household:
         return self.readings["station"][-1]
 
     def _look(self, count: int) -> None:
-        for name, pid in self._pids().items():
+        for name, pid in (("station", self.station.pid), ("bare", self._bare.pid)):
             self.readings[name].append(read(pid, count))
-
-    def _pids(self) -> dict[str, int]:
-        return {"station": self.station.pid, "bare": self._bare.pid}
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ class Suspect:
     def __init__(self, station: Station) -> None:
         self.station: Final = station
         self._mark = 0
+        self._began_s = time.monotonic()
 
     def begins(self) -> None:
         """What is waited for comes after this moment."""
@@ -56,11 +57,13 @@ class Suspect:
         assert (retry["reason"], retry["fix"] != "") == (reason, True), retry
         assert retry["in_s"] > 0
         until(lambda: self._status_says(words, reason, state), within_s, lambda: f"{words} in {self._status()}")
+        print(f"{words}: named after {retry['arrived_s'] - self._began_s:.2f} s")
 
     def joins(self, within_s: float) -> None:
         """In the room that soon after `begins()`."""
         connected = self.station.wait_event("room.connected", within_s + NAMED_S, since=self._mark)
         took_s = connected["arrived_s"] - self._began_s
+        print(f"joined after {took_s:.2f} s")
         assert took_s <= within_s, f"took {took_s:.2f} s\n{self.station.story()}"
 
     def _retry(self, words: str, within_s: float) -> Event:

@@ -36,6 +36,12 @@ def test_a_leak_shows_as_its_slope_and_noise_does_not() -> None:
     assert len(breaches(run, {"station": grew, "bare": flat})) == 2
 
 
+def test_one_reading_at_an_odd_moment_bends_no_line() -> None:
+    odd = [Reading(n, 100_000, 6 if n == 3 else 20, 23 if n == 3 else 37) for n in range(12)]
+    grew = fit(odd, warm_up=3)
+    assert (grew.threads_each, grew.fds_each) == (0, 0)
+
+
 def test_a_line_through_too_few_readings_is_refused() -> None:
     with pytest.raises(ValueError, match="too few"):
         fit([Reading(n, 1.0, 1, 1) for n in range(3)], warm_up=0)
