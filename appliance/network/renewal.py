@@ -13,10 +13,10 @@ from appliance.network.caution import Caution, Hold
 
 log = structlog.get_logger()
 
-# Between "no more" and "again". Said at once, the server takes both for none, and the voice stays away; with 0.1 s that
-# was seen once, on a slow board.
-APART_S: Final = 0.25
-BACK_S: Final = (1.0, 2.0, 4.0)  # 0.1 s measured, 1 s with a round trip of 300 ms; a new session is dearer than waiting
+# Between "no more" and "again": the server needs 0.2 s to let go. Said at once, it takes both for none, and the voice
+# stays away.
+APART_S: Final = 0.3
+BACK_S: Final = (4.0, 4.0)  # 0.1 s measured, 1 to 3 s on a slow board: the server looks again after 3 s
 POLL_S: Final = 0.02
 
 

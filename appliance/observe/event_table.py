@@ -215,7 +215,7 @@ _ROOM: Final = (
     Event(
         "stream.renewed",
         "info",
-        "A voice is subscribed anew: the SDK still held it back for a trouble that is over. It is away for 0.2 s.",
+        "A quiet voice is subscribed anew: the SDK still held it back for a trouble that is over.",
         {"stream": "the server's id of the track", "buffer_ms": "how long its sound waited"},
         "once, seconds after a bad network got well",
     ),
