@@ -46,6 +46,7 @@ class AudioOutputHandler:
             rate_hz=config.sample_rate,
             block_frames=config.samples_per_channel,
             pull=self._source.mix_into,
+            speed=self._speed,
         )
 
     def close(self) -> None:
@@ -81,6 +82,9 @@ class AudioOutputHandler:
             out.fill(0)  # the first blocks may be asked for before the rate is known
         else:
             self._meter.add(converter.fill(out))
+
+    def _speed(self) -> float:
+        return self._source.speed
 
     def get_metrics(self) -> dict[str, object]:
         """Counters since the start; levels (dBFS) and the longest callback since the call before: one caller's.
