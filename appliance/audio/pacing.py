@@ -17,10 +17,11 @@ SETTLE_S: Final = 1.0  # of sound until the first look: by then one frame was pu
 RESETTLE_S: Final = 2.0  # after a gap: what was punctual before it is forgotten by then (two windows of the envelope)
 PAUSE_S: Final = 0.1  # between two cuts: a burst of 150 ms is worked off in 1.5 s, and no word loses two pieces
 PATIENCE_S: Final = 0.5  # how long to wait for a quiet spot; then the best matching wave will do
+LITTLE_PATIENCE: Final = 10  # times as long, where it is only a little: in 5 s people make a pause
 SMALLEST_MS: Final = 5.0  # one period of a deep voice (200 Hz) fits; less is not worth a crossfade
 LARGEST_MS: Final = 10.0  # more than this is heard as a syllable cut short
 SLACK_MS: Final = 5.5  # what is less than this off target is left to the rate control
-PATIENT_MS: Final = 10.0  # what is less than this off target waits for a quiet spot as long as it takes
+LITTLE_MS: Final = 10.0  # what is less than this off target is a little
 BRIDGE_MS: Final = 50.0  # played again in a row, before it gives up: frames were seen to be 34–46 ms late at most
 BRIDGE_AT_ONCE: Final = 1.1  # of the longest jump: 10 ms, and what the rate control takes on top
 FLOWS_S: Final = 1.0  # who has sounded for so long is late; whose sound ends before may have no more to say
@@ -121,7 +122,12 @@ class Pacing:
         self.excess_s = wait_s - self.target_s
         excess_ms = abs(self.excess_s) * 1000
         self.pending = round(self.excess_s * self._rate_hz) if excess_ms >= SLACK_MS else 0
-        self._waited = self._waited + read if excess_ms >= PATIENT_MS else 0
+        if not self.pending:
+            self._waited = 0
+        elif excess_ms >= LITTLE_MS or self.impatient:
+            self._waited += read
+        else:
+            self._waited += read // LITTLE_PATIENCE
 
     def wanted(self) -> int:
         """Longest jump to make now: > 0 forward, < 0 back, 0 none."""

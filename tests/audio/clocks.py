@@ -58,6 +58,11 @@ class Conditions:
     """Shortest and longest of them."""
     late_at_s: tuple[float, ...] = ()
     """When there is one, if not at random."""
+    stall_at_s: float = math.inf
+    """When the speaker does not ask for anything, for `stall_s`."""
+    stall_s: float = 0.0
+    pauses: bool = False
+    """Whether the tone pauses for 0.2 s in each second, as people do."""
     playout_ms: int = 20
 
 
@@ -103,6 +108,8 @@ class Call:
         )
         self._random = random.Random(seed)
         self._sound = tone(TONE_HZ, 1.0)
+        if conditions.pauses:
+            self._sound[: RATE_HZ // 5] = 0
         self._begin_s = self.clock.now_s
         self._frames = self._arrivals()
         self._next = next(self._frames)
@@ -143,7 +150,10 @@ class Call:
                 yield due_s, due_s + late_s, turn == conditions.bunch - 1
                 number += 1
                 rate_hz = conditions.device_hz * (1 + conditions.device_ppm(self._elapsed_s - self._begin_s) / 1e6)
-                self._elapsed_s += self.block / rate_hz
+                stalls = (
+                    self._elapsed_s < self._begin_s + conditions.stall_at_s <= self._elapsed_s + self.block / rate_hz
+                )
+                self._elapsed_s += self.block / rate_hz + stalls * conditions.stall_s
 
     # ---- the call
 

@@ -157,3 +157,13 @@ def test_a_late_frame_now_and_then_is_bridged_and_makes_nobody_wait() -> None:
     assert (heard.underruns, heard.dropped, heard.errors) == (0, 0, 0)
     assert heard.target_ms == (15.0, 15.0)
     assert sorted(heard.wait_ms[25:])[-10] < 23, "and what was played twice is cut out again within seconds"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pauses", [False, True])
+@pytest.mark.parametrize("stall_s", [0.02, 0.06, 0.12, 0.4])
+def test_what_a_speaker_that_stalled_left_behind_is_gone_within_ten_seconds(stall_s: float, pauses: bool) -> None:
+    heard = Call(Conditions(stall_at_s=20.5, stall_s=stall_s, pauses=pauses)).run(40, settle_s=1000)
+    assert max(heard.wait_ms[21:]) <= 175, "and never more than what may wait at all"
+    assert max(heard.wait_ms[31:]) < 20.5
+    assert min(heard.wait_ms[21:]) > 9
