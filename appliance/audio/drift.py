@@ -37,6 +37,7 @@ class Envelope:
         """How late the latest of the last whole window was."""
         self.windows = 0
         """Whole windows seen."""
+        self._peak_s = 0.0
         self._rate_hz = rate_hz
         self._window = round(WINDOW_S * rate_hz)
         self._forgotten = True
@@ -72,12 +73,19 @@ class Envelope:
         self.late_s = start_s - self.start_s
         if self.late_s > self._late_s:
             self._late_s = self.late_s
+        if self.late_s > self._peak_s:
+            self._peak_s = self.late_s
 
     def _turn(self, position: int, start_s: float) -> None:
         self.latest_s, self._late_s = self._late_s, 0.0
         self._before_s, self._now_s = self._now_s, start_s
         self._ends = position + self._window
         self.windows += 1
+
+    def take_latest_s(self) -> float:
+        """How late the latest was since the call before: one caller's."""
+        peak_s, self._peak_s = self._peak_s, 0.0
+        return peak_s
 
     def move(self, samples: int) -> None:
         """Positions are counted anew: what was `p` is `p + samples` now."""

@@ -52,6 +52,8 @@ class JitterBuffer:
         """Whether the last read wanted more than there was; never before it has begun."""
         self.underruns = 0
         """Times it ran dry."""
+        self.bridged = 0
+        """Times that some was late and what was last was played again instead."""
         self.trimmed = 0
         """Samples cut out because the delay had grown."""
         self.stretched = 0
@@ -87,6 +89,10 @@ class JitterBuffer:
     def target_s(self) -> float:
         """How long sound should wait."""
         return self._pacing.target_s
+
+    def take_latest_s(self) -> float:
+        """How late the latest piece came since the call before: one caller's."""
+        return self._arrivals.take_latest_s()
 
     def write(self, samples: Samples, at_s: float) -> None:
         """Append, shape (n,), that came at that time. Never waits."""
@@ -181,6 +187,7 @@ class JitterBuffer:
         jump = self._alike(-span[1], -span[0], out.size)
         if jump:
             self._jump(out, jump)
+            self.bridged += not self._pacing.bridging
             self._pacing.bridged(-jump)
             self.stretched -= jump
         return jump != 0

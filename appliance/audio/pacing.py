@@ -159,6 +159,11 @@ class Pacing:
         shortest = max(self.smallest, missing)
         return shortest, max(self.largest, shortest + self.smallest)
 
+    @property
+    def bridging(self) -> bool:
+        """Whether some was played again a moment ago."""
+        return self._bridged > 0
+
     def bridged(self, samples: int) -> None:
         """Note that so much was played again."""
         self._bridged += samples

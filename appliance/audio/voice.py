@@ -74,13 +74,15 @@ class Voice:
             self._hold = max(0, self._hold - size)
 
     def get_metrics(self) -> Mapping[str, object]:
-        """What `AudioMixer.get_metrics` says of each stream. Any one thread."""
+        """What `AudioMixer.get_metrics` says of each stream; level and lateness since the call before. One caller's."""
         return {
             "owner": self.owner,
             "level_dbfs": round(self.meter.take()[0], 1),
             "buffer_ms": round(1000 * self.buffer.fill / self._bench.rate_hz, 1),
             "target_ms": round(1000 * self.buffer.target_s, 1),
             "volume": self.volume,
+            "late_ms_max": round(1000 * self.buffer.take_latest_s(), 1),
+            "bridged": self.buffer.bridged,
             "underruns": self.buffer.underruns,
             "frames": self.buffer.written,
         }

@@ -25,7 +25,17 @@ def _leg(leg: str, who: str, *accidents: tuple[str, str, str]) -> tuple[Metric, 
         Metric(f"{leg}.rate_hz", "Hz", "the device's rate; 0: closed", "48000: no resampling"),
         Metric(f"{leg}.channels", "number", "the device's channels; 0: closed", "1 or 2"),
         Metric(f"{leg}.latency_ms", "ms", "delay that the device layer adds", "below 50"),
+        Metric(
+            f"{leg}.callback_ms_p50", "ms", "what half of the calls take at most, over a minute or two", "below 0.5"
+        ),
+        Metric(f"{leg}.callback_ms_p99", "ms", "what all but one call in a hundred take at most", "below 1"),
         Metric(f"{leg}.callback_ms_max", "ms", "longest call since the line before", "below half of audio.block_ms"),
+        Metric(
+            f"{leg}.callback_gap_ms_max",
+            "ms",
+            "longest time from one call to the next since the line before",
+            "below twice audio.block_ms; more: the board was busy",
+        ),
         Metric(f"{leg}.errors", "number", "calls in which alto itself failed (a bug)", "0"),
     )
 
@@ -80,6 +90,18 @@ METRICS: Final[tuple[Metric, ...]] = (
         "audio.playout_ms − 5; more: frames are late",
     ),
     Metric("mixer.per_stream.<id>.volume", "factor", "its volume", "as in audio.volumes"),
+    Metric(
+        "mixer.per_stream.<id>.late_ms_max",
+        "ms",
+        "how late the latest 10 ms came since the line before, after the SDK's own buffer",
+        "below target_ms − 10; more: the board was busy",
+    ),
+    Metric(
+        "mixer.per_stream.<id>.bridged",
+        "number",
+        "times that some was late and the last periods were played again",
+        "rarely growing",
+    ),
     Metric("mixer.per_stream.<id>.underruns", "number", "times that the voice ran dry", "rarely growing"),
     Metric("mixer.per_stream.<id>.frames", "samples", "sound received of it", "grows by 48000 a second"),
     Metric("process.cpu_ratio", "1 = one core", "processor time since the line before", "below 0.4 on a Pi 4"),

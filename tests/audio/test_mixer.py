@@ -511,6 +511,7 @@ def test_metrics_tell_each_stream() -> None:
     assert streams["bob"]["level_dbfs"] == pytest.approx(-3, abs=0.3)
     assert streams["bob"]["frames"] == 24000
     assert streams["bob"]["buffer_ms"] == 10.0
+    assert (streams["bob"]["target_ms"], streams["bob"]["late_ms_max"], streams["bob"]["bridged"]) == (15.0, 0.0, 0)
     assert streams["charlie"]["level_dbfs"] == -120
 
 

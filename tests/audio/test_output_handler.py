@@ -117,7 +117,9 @@ def test_metrics_say_how_the_speaker_is_doing() -> None:
     assert before <= handler.last_block_at <= time.monotonic()
     metrics = handler.get_metrics()
     assert metrics.pop("level_dbfs") == pytest.approx(-3, abs=0.3)
-    assert metrics.pop("callback_ms_max") > 0  # type: ignore[operator]
+    assert metrics.pop("callback_ms_max") >= metrics.pop("callback_ms_p50") > 0  # type: ignore[operator]
+    assert metrics.pop("callback_ms_p99") > 0  # type: ignore[operator]
+    assert metrics.pop("callback_gap_ms_max") >= 0  # type: ignore[operator]
     assert metrics.pop("clipped") > 0  # type: ignore[operator]
     assert metrics == {
         "device": SPEAKER.pcm,
