@@ -20,6 +20,7 @@ PULL_MAX: Final = 450e-6  # less than 1 cent (578 ppm), with what the crystal's 
 WINDUP_S: Final = 0.0025  # what a longer wait adds no more of to the integral: it is a stall's, not a clock's
 GROSS: Final = 1500e-6  # no crystal is so far off: the device does not run at the rate that it says
 GROSS_WINDOWS: Final = 5  # seconds to find that out: 1 ms of bunching is then 200 ppm
+GROSS_SPREAD: Final = 1000e-6  # most that these seconds may differ: callbacks that stall again and again look slow too
 CORRECTION_MAX: Final = 0.01  # what is further off is another rate, and would be heard as another voice
 
 
@@ -166,10 +167,10 @@ class DeviceRate:
         return self._slope()
 
     def _slope(self) -> float | None:
-        """A stall spoils the mean and not the median, bunching spoils both and differently."""
-        steps = sorted((after - before) / WINDOW_S for before, after in pairwise(self._starts_s))
+        """A clock is as far off in each second as in the next; a board that is too busy is not."""
+        steps = [(after - before) / WINDOW_S for before, after in pairwise(self._starts_s)]
         self._starts_s.pop(0)
-        mean, median = sum(steps) / len(steps), steps[len(steps) // 2]
-        if abs(mean - median) > GROSS / 2 or abs(mean) > 2 * CORRECTION_MAX:
+        mean = sum(steps) / len(steps)
+        if max(steps) - min(steps) > GROSS_SPREAD or abs(mean) > 2 * CORRECTION_MAX:
             return None
         return mean

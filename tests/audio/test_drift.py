@@ -97,6 +97,16 @@ def test_a_device_that_stalls_is_no_device_of_another_rate() -> None:
     assert control.speed == 1.0
 
 
+def test_a_board_that_is_busy_all_the_time_is_no_device_of_another_rate() -> None:
+    """Seen of PulseAudio at a load of 20: callbacks stop again and again, and that time is lost."""
+    control, rng, now_s = RateControl(RATE_HZ), random.Random(3), 0.0
+    for _ in range(12000):
+        now_s += 0.01 + (rng.uniform(0.0, 0.025) if rng.random() < 0.01 else 0.0)
+        if control.played(round(FRAME * control.speed), now_s):
+            control.control(None)
+        assert control.speed == 1.0
+
+
 def test_whatever_is_measured_the_pitch_stays_within_reason() -> None:
     control, rng = RateControl(RATE_HZ), random.Random(1)
     for _ in range(5000):
