@@ -157,7 +157,14 @@ class Call:
 
     # ---- the call
 
-    def run(self, seconds: float, *, settle_s: float = 60.0, every_s: float = 10.0) -> Heard:
+    def run(
+        self,
+        seconds: float,
+        *,
+        settle_s: float = 60.0,
+        every_s: float = 10.0,
+        each_hour: Callable[[Heard], None] = lambda _heard: None,
+    ) -> Heard:
         """Let so much time pass. Delay and pitch are judged after `settle_s`, the sound every `every_s`."""
         heard, out = Heard(), np.zeros((self.block, 1), np.int16)
         ear, listen_s = _Ear(self), self._begin_s + settle_s
@@ -175,6 +182,9 @@ class Call:
                 away_ms = self._judge(heard, due_s, speed)
                 blocks, off = blocks + 1, off + (away_ms > 5)
             if due_s >= second_s and last:
+                heard.seconds = second_s - self._begin_s
+                if heard.seconds and heard.seconds % 3600 == 0:
+                    each_hour(self._sum_up(heard))
                 heard.wait_ms.append(1000 * self._true_wait_s(due_s))
                 second_s += 1.0
             if due_s >= listen_s and ear.listen(out[:, 0]):

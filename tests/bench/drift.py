@@ -83,7 +83,13 @@ def main() -> int:
     bad = False
     for kind in arguments.kinds or KINDS:
         began_s = time.monotonic()
-        heard = Call(KINDS[kind], seed=arguments.seed).run(3600 * arguments.hours, settle_s=SETTLE_S, every_s=60)
+
+        def progress(heard: Heard, kind: str = kind, began_s: float = began_s) -> None:
+            print(line(kind, heard, time.monotonic() - began_s), file=sys.stderr, flush=True)
+
+        heard = Call(KINDS[kind], seed=arguments.seed).run(
+            3600 * arguments.hours, settle_s=SETTLE_S, every_s=60, each_hour=progress
+        )
         said = {"kind": kind, **asdict(heard), "wait_ms": [], "missed": missed(heard)}
         print(json.dumps(said) if arguments.json else line(kind, heard, time.monotonic() - began_s), flush=True)
         bad = bad or bool(missed(heard))
