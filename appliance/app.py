@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import signal
@@ -22,7 +23,9 @@ from appliance.audio.worker import DeviceWorker
 from appliance.clock import SystemClock
 from appliance.doctor import Context, Result, run_checks
 from appliance.errors import AltoError, ConfigError
+from appliance.leg import Losses
 from appliance.network.entrance import entrance
+from appliance.network.lookup import ask_often
 from appliance.network.server import EmbeddedServer, find_binary
 from appliance.network.servertime import ServerTime
 from appliance.network.token import token_source
@@ -69,12 +72,13 @@ def run(sources: Sources) -> int:
             return EX_CONFIG
         loaded = instead
     precedence = realtime.claim()
+    ask_often()
     # Not asyncio.run: it cancels every task at its end, and a cancelled native connect that comes in later panics
     # the SDK. What still runs then ends with the process.
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     pipe = configure(level=loaded.settings.log.level.value, format=loaded.settings.log.format.value)
-    pipe.bind(identity=loaded.settings.identity)
+    pipe.bind(station=loaded.settings.identity)
     if problems:
         _say_rejected(problems)
     watchdog = Watchdog(state_dir() / f"{file_stem(loaded.settings.identity)}.last-words")
@@ -94,6 +98,9 @@ def run(sources: Sources) -> int:
     precedence.tell()
     _say_loaded(loaded)
     pipe.watch_loop(loop)
+    # What was loaded stays for good: a full collection then looks at 7,000 objects instead of 77,000, for 1 ms instead
+    # of 34 (ten times that on a small board), during which no audio thread runs either.
+    gc.freeze()
     loop.run_until_complete(appliance.run())
     watchdog.close()
     code = 0 if appliance.held is None else _start_afresh(appliance.held, pipe)
@@ -256,6 +263,7 @@ class Appliance:
 
     def _restart(self) -> None:
         self.asked_to_stop_at = self.clock.monotonic()
+        _end_soon(EX_SOFTWARE, STOP_S + EXIT_S)  # what hangs now hangs: whoever started us starts us again
         self._renewing = True
         self.notifier.reloading()  # not stopping: for systemd the service goes on
         self.supervisor.stop()
@@ -271,7 +279,7 @@ class Appliance:
     def _apply(self, loaded: Loaded, changes: Changes) -> None:
         settings = loaded.settings
         self.keeper.keep(loaded)
-        self.pipe.bind(identity=settings.identity)
+        self.pipe.bind(station=settings.identity)
         if changes.log:
             self.pipe.set_level(settings.log.level.value)
         if changes.metrics:
@@ -321,6 +329,7 @@ class Sessions:
         self._time = ServerTime(clock)
         self._backend = PortAudioBackend()
         self._worker = DeviceWorker()
+        self._losses = Losses()
         self._server: EmbeddedServer | None = None
         self._tokens: TokenSource | None = None
 
@@ -342,6 +351,7 @@ class Sessions:
             tolerant=True,
             connect_s=settings.livekit.connect_timeout_s,
             device_retry_s=settings.supervisor.device_retry_s,
+            losses=self._losses,
             on_change=on_change,
             on_rejected=self._tokens.invalidate,
         )
@@ -370,7 +380,8 @@ class Sessions:
         server = EmbeddedServer(settings=settings.livekit.embedded, state_dir=state_dir(), clock=self._clock)
         await server.start()
         self._server = server
-        return token_source(settings, self._clock, embedded=(server.url, server.api_key_file, server.api_secret_file))
+        keys = server.files.api_key_file, server.files.api_secret_file
+        return token_source(settings, self._clock, embedded=(server.url, *keys))
 
 
 def _task(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:

@@ -7,8 +7,9 @@ import itertools
 
 import pytest
 
+from appliance.ports import CaptureCallback, StreamSpec
 from appliance.supervisor import NEXT, State
-from tests.fakes.backend import usb_card
+from tests.fakes.backend import FakeStream, usb_card
 from tests.fakes.room import Answer
 from tests.harness.story import Story, make_settings
 from tests.harness.vtime import run_jumping
@@ -75,6 +76,29 @@ def test_a_break_that_the_sdk_mends_needs_no_new_session() -> None:
             await story.until_state(State.ONLINE, 1.0)
             assert story.server.joins == 1
             assert story.events("room.connected")[-1]["resumed"] is True
+
+    run_jumping(told())
+
+
+def test_a_break_while_the_sound_cards_are_being_opened_is_mended_like_any_other() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            open_capture = story.backend.open_capture
+
+            def open_and_break(spec: StreamSpec, callback: CaptureCallback) -> FakeStream:
+                story.server.kill()
+                return open_capture(spec, callback)
+
+            story.backend.open_capture = open_and_break  # type: ignore[method-assign]
+            await story.until_state(State.RECOVERING, 1.0)
+            story.server.start()
+            await story.until_state(State.ONLINE, 1.0)
+            assert not story.events("bug")
+            assert [line["event"] for line in story.events("room.connected", "room.disconnected")] == [
+                "room.connected",
+                "room.disconnected",
+                "room.connected",
+            ]
 
     run_jumping(told())
 
@@ -184,6 +208,24 @@ def test_a_replaced_token_ends_the_pause_at_once() -> None:
     run_jumping(told())
 
 
+def test_sessions_that_never_last_are_made_less_and_less_often() -> None:
+    """An encoder that takes nothing ends each session within seconds: not a second apart, for hours."""
+
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            story.server.sends_stuck = True
+            await story.passes(400)
+            before = story.server.joins
+            await story.passes(100)
+            assert story.server.joins - before <= 100 / (2 + 2.5), "two seconds of a session, and half of retry_max_s"
+            story.server.sends_stuck = False
+            await story.passes(20)
+            assert story.supervisor.state is State.ONLINE
+
+    run_jumping(told())
+
+
 def test_two_devices_with_one_identity_do_not_fight() -> None:
     """Not more than one takeover a minute, growing."""
 
@@ -267,6 +309,25 @@ def test_a_microphone_that_is_switched_off_in_a_call_is_closed_and_gone_for_ever
     run_jumping(told())
 
 
+def test_a_card_that_is_away_over_several_sessions_is_lost_once_and_recovers_once() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            story.backend.unplug("Device")
+            await story.until_state(State.DEGRADED, 1.0)
+            for joins in (2, 3):
+                story.server.close_room()
+                await story.until(lambda joins=joins: story.server.joins == joins, 6.0, "another session")
+                await story.passes(3)
+            story.backend.plug(usb_card("Device"))
+            await story.until_state(State.ONLINE, 2.0)
+            assert len(story.events("audio.lost")) == 2, "one for each direction"
+            assert [line["outage_s"] > 6 for line in story.events("audio.recovered")] == [True, True]
+            assert len(story.events("audio.opened")) == 2, "before it was pulled"
+
+    run_jumping(told())
+
+
 def test_silence_is_sent_while_the_microphone_is_away() -> None:
     """A gap in sending makes every listener's jitter buffer swell by the gap."""
 
@@ -307,6 +368,21 @@ def test_another_device_is_taken_without_leaving_the_room() -> None:
             await story.passes(1)
             assert story.server.joins == 1
             assert story.supervisor.state is State.ONLINE
+
+    run_jumping(told())
+
+
+def test_another_device_that_is_chosen_while_joining_is_the_only_one_open_afterwards() -> None:
+    """A device that was opened for a session that never came to be would be busy for ever."""
+
+    async def told() -> None:
+        both = {"input": {"device": "Device"}, "output": {"device": "Device"}}
+        async with Story(make_settings(audio=both), cards=("Device", "Other")) as story:
+            story.server.answers.append(Answer.LATE)
+            await story.until(lambda: story.server.attempts == 1, 1.0, "first attempt")
+            story.apply(audio={"input": {"device": "Other"}, "output": {"device": "Other"}})
+            await story.until_state(State.ONLINE, 15.0)
+            assert {stream.pcm for stream in story.backend.streams} == {"plughw:CARD=Other"}
 
     run_jumping(told())
 

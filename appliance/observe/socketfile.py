@@ -105,8 +105,9 @@ def _sweep(path: Path) -> None:
     """Remove what makers left that were killed half way; they carry the maker's pid."""
     for left in path.parent.glob(f"{glob.escape(path.name)}.[0-9]*"):
         pid = left.suffix[1:]
-        if pid.isdecimal() and not Path("/proc", pid).exists() and stat.S_ISSOCK(left.lstat().st_mode):
-            left.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another station sweeps as well
+            if pid.isdecimal() and not Path("/proc", pid).exists() and stat.S_ISSOCK(left.lstat().st_mode):
+                left.unlink()
 
 
 def _clear(path: Path) -> None:

@@ -37,23 +37,24 @@ class Home:
         more = {"metrics": {"interval_s": 1}, "room": self.room, **more}
         return station_settings(name, server=self._server, sound=self._sound.station(name), **more)
 
-    def make(self, name: str, *, command: Sequence[str] = ALTO, **more: Any) -> Station:
+    def make(self, name: str, *, command: Sequence[str] = ALTO, coverage: bool = True, **more: Any) -> Station:
         """A station that says its tone, not started."""
         self._stack.enter_context(self._sound.play(name, tone(TONES_HZ[name], 1.0, -12.0), loop=True))
-        return Station(self.directory / name, self.settings(name, **more), command=command)
+        return Station(self.directory / name, self.settings(name, **more), command=command, coverage=coverage)
 
-    def station(self, name: str, *, command: Sequence[str] = ALTO, **more: Any) -> Station:
+    def station(self, name: str, *, command: Sequence[str] = ALTO, coverage: bool = True, **more: Any) -> Station:
         """The same, started and heard."""
-        station = self._stack.enter_context(self.make(name, command=command, **more))
-        try:
-            self.hears(name)
-        except AssertionError as unheard:
-            raise AssertionError(f"{unheard}\n{station.story()}") from None
+        station = self._stack.enter_context(self.make(name, command=command, coverage=coverage, **more))
+        self.hears(station)
         return station
 
-    def hears(self, name: str, deadline_s: float = JOIN_S) -> None:
+    def hears(self, station: Station, deadline_s: float = JOIN_S) -> None:
         """Wait until the listener hears that station."""
-        self.ear.wait_hears(name, TONES_HZ[name], deadline_s)
+        name = station.directory.name
+        try:
+            self.ear.wait_hears(name, TONES_HZ[name], deadline_s)
+        except AssertionError as unheard:
+            raise AssertionError(f"{unheard}\n{station.story()}") from None
 
     def level_dbfs(self, name: str, seconds: float = 1.0) -> float:
         """How loud the station's tone is at the listener, on average over the next `seconds`."""

@@ -99,7 +99,7 @@ def _reboots_into_the_last_good_one(home: Home, station: Station) -> None:
     mark = station.mark()
     station.start()
     station.wait_event("room.connected", JOIN_S, since=mark)
-    home.hears(NAME)
+    home.hears(station)
     said = [event["event"] for event in station.seen[mark:] if event["event"].startswith("config.")]
     assert said == ["config.rejected", "config.fallback"]
     status = _status(station)
