@@ -40,10 +40,11 @@ class CaptureConverter:
     def __init__(self, *, device_hz: int, rate_hz: int, block_frames: int) -> None:
         self._resample = _resampler(device_hz, rate_hz)
         self._mono = Scratch(np.float32, block_frames)
+        self._spare = Scratch(np.float32, block_frames)
 
     def convert(self, block: Block) -> F32:
         """Scaled float32, valid until the next call. Resampled sound may be a few samples longer or shorter."""
-        mono = mix_down(block, self._mono.get(len(block)))
+        mono = mix_down(block, self._mono.get(len(block)), self._spare.get(len(block)))
         return mono if self._resample is None else self._resample(mono)
 
 
