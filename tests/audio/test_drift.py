@@ -8,6 +8,7 @@ import random
 import pytest
 
 from appliance.audio.drift import CORRECTION_MAX, Envelope, RateControl
+from appliance.ports import Samples
 from tests.audio.clocks import Call, Conditions
 
 RATE_HZ = 48000
@@ -177,3 +178,27 @@ def test_what_a_speaker_that_stalled_left_behind_is_gone_within_ten_seconds(stal
     assert max(heard.wait_ms[21:]) <= 175, "and never more than what may wait at all"
     assert max(heard.wait_ms[31:]) < 20.5
     assert min(heard.wait_ms[21:]) > 9
+
+
+@pytest.mark.slow
+def test_voices_that_began_at_different_times_are_all_kept_near_their_target() -> None:
+    """One rate for all: it holds their mean, and what is left between them is less than a jump."""
+    call = Call(Conditions(device_ppm=lambda _: 200.0))
+    add, offsets = call.mixer.add_audio_data, {"bob": 0, "charlie": 1, "dora": 2}
+    waits: dict[str, float] = {}
+
+    def all_talk(frame: Samples, _stream_id: str) -> None:
+        for name, late in offsets.items():
+            if call.clock.now_s > 1000 + late:
+                call.clock.now_s += 0.003  # they come one after the other, which is another phase for each
+                add(frame, name)
+
+    call.mixer.add_audio_data = all_talk  # type: ignore[method-assign,assignment]
+    call.run(90)
+    for voice in call.mixer._voices:
+        assert voice.buffer.excess_s is not None
+        waits[voice.stream_id] = 1000 * voice.buffer.excess_s
+        assert voice.buffer.underruns == 0
+    assert waits.keys() == offsets.keys()
+    assert max(map(abs, waits.values())) < 6, waits
+    assert abs(sum(waits.values())) / 3 < 0.5, waits
