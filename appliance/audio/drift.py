@@ -16,6 +16,7 @@ STEP_S: Final = 0.1  # between two looks of the control
 GAIN: Final = 0.1  # 1/s: a wait that is 1 ms too long is taken back at 100 ppm, most of it within 10 s
 INTEGRAL_GAIN: Final = GAIN * GAIN / 4  # 1/s²: as much as goes without overshoot
 SMOOTH_S: Final = 2.0  # the wait is known to 0.3 ms: without this, speed would step by 30 ppm and be heard in a sine
+SLEW: Final = 60e-6  # 1/s, most that the pull changes: what glides faster is as good as distortion (−60 dB) for a sine
 PULL_MAX: Final = 450e-6  # less than 1 cent (578 ppm), with what the crystal's rate is not yet known to
 WINDUP_S: Final = 0.0025  # what a longer wait adds no more of to the integral: it is a stall's, not a clock's
 GROSS: Final = 1500e-6  # no crystal is so far off: the device does not run at the rate that it says
@@ -106,6 +107,7 @@ class RateControl:
         """Samples to take for each one that is played at the nominal rate."""
         self._rate_hz = rate_hz
         self._integral = 0.0
+        self._pull = 0.0
         self._excess_s: float | None = None
         self._since_step = 0.0
         self._device = DeviceRate(rate_hz)
@@ -140,7 +142,9 @@ class RateControl:
             pull = max(-PULL_MAX, min(PULL_MAX, GAIN * smooth_s))
             self._integral += INTEGRAL_GAIN * step_s * max(-WINDUP_S, min(WINDUP_S, smooth_s))
             self._integral = max(-CORRECTION_MAX, min(CORRECTION_MAX, self._integral))
-        self.speed = 1.0 + self._integral + pull
+        most = SLEW * step_s
+        self._pull += max(-most, min(most, pull - self._pull))
+        self.speed = 1.0 + self._integral + self._pull
 
 
 class DeviceRate:

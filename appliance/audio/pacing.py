@@ -51,6 +51,7 @@ class Pacing:
         self._playout_s = playout_ms / 1000
         self._extra_s = 0.0
         self._goal_s = 0.0  # where the extra sinks to
+        self._proven_s = 0.0  # where it sank from, to see whether less will do
         self._late_before_s = 0.0
         self._since_late = AGAIN_S
         self._since_needed = 0.0
@@ -91,22 +92,33 @@ class Pacing:
         return max(0.0, self._goal_s - STEP_MS / 1000)
 
     def _late(self, late_s: float) -> None:
-        """Once is an accident; what came twice in a short time is what to wait for."""
+        """Once is an accident; what came twice in a short time is what to wait for, and so is what shows that a little
+        less will not do."""
         self._since_needed = 0.0
+        if self._proven_s:
+            self._wait_for(min(late_s, self._proven_s - self._beyond_s))
         if self._since_late < RESETTLE_S:  # the same accident, seen in two windows
             self._late_before_s = max(late_s, self._late_before_s)
             return
-        again_s = min(late_s, self._late_before_s) if self._since_late <= AGAIN_S else 0.0
-        extra_s = again_s + AUDIO_FRAME_MS / 1000 * 1.5 - self._playout_s
-        if extra_s > self._extra_s:
-            self._extra_s = self._goal_s = extra_s
+        if self._since_late <= AGAIN_S:
+            self._wait_for(min(late_s, self._late_before_s))
         self._late_before_s = late_s
         self._since_late = 0.0
+
+    def _wait_for(self, late_s: float) -> None:
+        extra_s = late_s + self._beyond_s
+        if extra_s > self._extra_s:
+            self._extra_s = self._goal_s = extra_s
+
+    @property
+    def _beyond_s(self) -> float:
+        """What is to be waited on top for a frame that is not late: the frame that is played, and half of one."""
+        return AUDIO_FRAME_MS / 1000 * 1.5 - self._playout_s
 
     def _sink(self, window_s: float) -> None:
         if self._since_needed >= CALM_S:
             self._since_needed = 0.0
-            self._goal_s = self._less_s
+            self._proven_s, self._goal_s = self._goal_s, self._less_s
         self._extra_s = max(self._goal_s, self._extra_s - SINK * window_s)
 
     # ---- how long sound waits

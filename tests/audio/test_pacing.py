@@ -142,6 +142,17 @@ def test_calm_brings_the_wait_back_slowly_enough_for_the_rate_to_follow() -> Non
     assert waits[-1] == pytest.approx(TARGET_S), "25 ms less take three times that"
 
 
+def test_a_late_frame_that_shows_that_a_little_less_will_not_do_is_enough() -> None:
+    pacing = paced()
+    for _ in range(2):
+        seconds_pass(pacing, 1, late_s=0.045)
+        seconds_pass(pacing, 20)
+    seconds_pass(pacing, 400)
+    assert pacing.target_s == pytest.approx(0.045, abs=0.001), "ten milliseconds less after five minutes"
+    seconds_pass(pacing, 1, late_s=0.043)
+    assert pacing.target_s == pytest.approx(0.053)
+
+
 # ---- nothing left
 
 
