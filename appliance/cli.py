@@ -175,7 +175,7 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
 def run_station(args: argparse.Namespace) -> int:
     """`alto run`."""
     _mind_the_start()
-    from appliance.app import run
+    from appliance.run import run
 
     return run(_sources(args))
 

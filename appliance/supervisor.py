@@ -227,7 +227,7 @@ class Supervisor:
             self._outages.lost(why, _BREAKS.get(why, why))
             self._enter(State.RECOVERING, why)
             patience_s = self.settings.supervisor.recovery_patience_s
-            self._recovery = Recovery(session, self._clock, patience_s=patience_s)
+            self._recovery = Recovery(session, self._clock, rng=self._rng, patience_s=patience_s)
         self._recovery.judge()
 
     async def _mended(self, session: Session) -> None:

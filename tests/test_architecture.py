@@ -32,8 +32,9 @@ LAYERS: Final = {
     "report": 7,
     "doctor": 7,
     "app": 8,
-    "cli": 9,
-    "__main__": 10,
+    "run": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 
 ONLY_IMPORTER: Final = {

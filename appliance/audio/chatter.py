@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator
 from typing import Final
 
-log = logging.getLogger("portaudio")
+library = logging.getLogger("portaudio")  # not ours: told as `library.log`
 
 STDERR: Final = 2
 KEPT_BYTES: Final = 16384  # of one call; a refused format makes 300
@@ -66,7 +66,7 @@ def _turned_aside() -> Iterator[list[bytes]]:
 def _tell(lines: list[bytes]) -> None:
     for line in lines:
         if _OURS.search(line):
-            log.debug("%s", line.decode(errors="replace").strip())
+            library.debug("%s", line.decode(errors="replace").strip())
         else:
             with contextlib.suppress(OSError):
                 os.write(STDERR, line)

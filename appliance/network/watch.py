@@ -14,10 +14,11 @@ from typing import Final
 from appliance.errors import Stalled
 from appliance.ports import Clock, LinkStats
 
-LOOK_S: Final = 1.0
-HEARD_S: Final = 3.5
-"""Without a byte for so long, the path is dead: more than the longest gap and one look (3.1 s), and little enough
-that a break is known within 5 s (one look, this, one close look)."""
+LOOK_S: Final = 0.75  # a look takes 1 ms
+HEARD_S: Final = 3.25
+"""Without a byte for so long, the path is dead: half a second more than the longest gap that can be seen when only our
+own checks are answered (2.5 s and a close look), and little enough that a break is known after 4.25 s at most (one
+look, this, one close look): a board that is busy has the rest of the promised 5 s."""
 
 CLOSE_LOOK_S: Final = 0.25  # while nothing moved at the last look: to know the end of the quiet, or its length
 SENT_S: Final = 2.0  # 20 times the longest pause of the capture pump, which sends silence if need be

@@ -43,7 +43,8 @@ class Victim:
         self.station.start()
         self._began_s = time.monotonic()
         self._by_line = self._rng.random() < 0.5
-        self._wait_s = self._rng.uniform(0.0, JOIN_AND_CALL_S if self._by_line else START_S)
+        # Squared: more early moments, when files are written and processes started, than of a call that just runs.
+        self._wait_s = self._rng.random() ** 2 * (JOIN_AND_CALL_S if self._by_line else START_S)
 
     def due(self) -> bool:
         """Whether its moment has come."""

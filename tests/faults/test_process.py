@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.faults.home import Home
+from tests.faults.home import JOIN_S, Home
 from tests.harness.processes import descendants, freeze, is_running, resume
 from tests.harness.server import LiveKitServer
 from tests.harness.sound import VirtualSound
@@ -185,6 +185,22 @@ def test_asked_to_end_at_any_moment_it_does_within_2_s_and_in_order(
                 moment_s, number = moments.pop(0)
                 _until_s(began_s + moment_s)
                 _ends_in_order(station, number)
+
+
+def test_it_ends_within_2_s_while_the_server_is_frozen_or_its_own_closing_hangs(
+    tmp_path: Path, fresh_livekit_server: LiveKitServer
+) -> None:
+    frozen = Station(tmp_path / "frozen", silent("frozen", fresh_livekit_server))
+    config = silent("hanging", fresh_livekit_server)
+    hanging = Station(tmp_path / "hanging", config, command=HANGING, env={"HANG_AT_CLOSE": "1"})
+    with frozen, hanging:
+        for station in (frozen, hanging):
+            station.wait_event("room.connected", JOIN_S)
+        fresh_livekit_server.freeze()
+        for station in (frozen, hanging):
+            _ends_in_order(station, signal.SIGTERM)
+    assert frozen.events("appliance.stopped")
+    assert not hanging.events("appliance.stopped"), "it really hung"
 
 
 def _ends_in_order(station: Station, number: signal.Signals) -> None:

@@ -32,7 +32,7 @@ def main(words: list[str]) -> int:
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     while True:
-        child.append(spawn(words, stdout=None, stderr=None, death_signal="TERM"))
+        child.append(spawn(words, stdout=None, stderr=None))
         signal.signal(signal.SIGTERM, end)
         code = child[-1].wait()
         if ending.wait(PAUSE_S):

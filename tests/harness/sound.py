@@ -9,6 +9,7 @@ adds nothing to it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import os
 import shutil
@@ -25,7 +26,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.harness.processes import end, spawn
+from tests.harness.processes import end, real_time, spawn
 from tests.harness.wait import until
 
 RATE_HZ: Final = 48_000
@@ -34,6 +35,7 @@ NAMES: Final = ("kitchen", "porch", "garden", "cellar")
 READY_S: Final = 15.0
 PLAYER_LATENCY_MS: Final = 200  # the player's own buffer: rides over a busy machine, and no delay that is measured
 TAPE_LATENCY_MS: Final = 20
+PIPE_BYTES: Final = 1 << 20  # some seconds of recording: what the reader's thread may be kept waiting
 ALSA_BASE: Final = "/usr/share/alsa/alsa.conf"
 PATIENCE: Final = ((signal.SIGTERM, 2.0), (signal.SIGINT, 2.0))  # PulseAudio sometimes sleeps through SIGTERM
 
@@ -112,6 +114,7 @@ class VirtualSound:
         assert pulseaudio, "no pulseaudio: run deploy/dev setup"
         self._write_files()
         words: list[str | Path] = [
+            *real_time(),
             pulseaudio,
             "-n",
             "-F",
@@ -217,7 +220,7 @@ class VirtualSound:
         return f'{{ type pulse server "unix:{self.directory / "native"}" device "{device}" }}'
 
     def _helper_command(self, program: str, player_for: SoundStation | None) -> list[str]:
-        common = [program, "--raw", f"--rate={RATE_HZ}", "--format=s16le"]
+        common = [*real_time(), program, "--raw", f"--rate={RATE_HZ}", "--format=s16le"]
         if player_for is not None:
             where = [f"--device={player_for.mouth_sink}", "--channels=1", "--channel-map=mono"]
             return [*common, *where, f"--latency-msec={PLAYER_LATENCY_MS}", f"--client-name=mouth-{player_for.name}"]
@@ -272,6 +275,8 @@ class Tape:
         self._forgotten = 0
         self._lock: Final = threading.Lock()
         self._process: Final = spawn(command, env=env, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._reader: Final = threading.Thread(target=self._read, name="tape", daemon=True)
         self._reader.start()
         self.wait(0.0)

@@ -196,6 +196,16 @@ def test_a_server_whose_alto_runs_is_left_alone(tmp_path: Path, sleeper: Path) -
             os.kill(child, signal.SIGKILL)
 
 
+def test_a_server_that_we_started_and_forgot_is_ended(tmp_path: Path, sleeper: Path) -> None:
+    """As after a restart in place, which keeps the process id."""
+    config = tmp_path / "livekit.yaml"
+    child = subprocess.Popen([sleeper, "--config", config])
+    try:
+        assert leftover.end_all(config) == [child.pid]
+    finally:
+        end(child)
+
+
 @pytest.mark.server
 @pytest.mark.slow
 def test_a_server_that_an_earlier_run_left_behind_makes_room(tmp_path: Path) -> None:
