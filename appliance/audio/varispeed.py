@@ -64,6 +64,7 @@ class Varispeed:
         self._part = np.empty(PIECE, np.float32)
         self._pcm = Scratch(np.int16, room)
         self._sound = np.empty(PIECE, np.float32)
+        self._interpolate(self._sound, 1.0, PIECE)  # BLAS makes its memory at its first product: not on an audio thread
 
     def fill(self, out: Samples, speed: float) -> None:
         """Fill `out`, shape (n,), taking `speed` samples for each, 1/1.02 to 1.02 (what is beyond is held there)."""
