@@ -51,11 +51,6 @@ class Envelope:
         """When position 0 would have been punctual; meaningless before the first `note`."""
         return min(self._now_s, self._before_s)
 
-    @property
-    def known(self) -> bool:
-        """Whether anything was noted since the beginning or the last `forget`."""
-        return not self._forgotten
-
     def forget(self) -> None:
         """Begin anew with the next note. Any thread."""
         self._forgotten = True

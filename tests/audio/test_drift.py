@@ -56,13 +56,12 @@ def test_positions_that_are_counted_anew_change_nothing_else() -> None:
     assert moved.start_s == pytest.approx(still.start_s)
 
 
-def test_what_is_forgotten_is_unknown_until_the_next_note() -> None:
+def test_after_forgetting_the_next_note_is_the_first() -> None:
     envelope = Envelope(RATE_HZ)
     envelope.note(1.0, 0)
     envelope.forget()
-    assert not envelope.known
     envelope.note(9.0, 0)
-    assert (envelope.known, envelope.start_s, envelope.late_s) == (True, 9.0, 0.0)
+    assert (envelope.start_s, envelope.late_s) == (9.0, 0.0)
 
 
 # ---- the control
