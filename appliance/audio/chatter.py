@@ -35,27 +35,27 @@ def quiet() -> Iterator[None]:
     if not _turning.acquire(blocking=False):
         yield
         return
+    lines: list[bytes] = []
     try:
-        with _turned_aside() as caught:
+        with _turned_aside(lines):
             yield
-        _tell(caught)
     finally:
+        _tell(lines)
         _turning.release()
 
 
 @contextlib.contextmanager
-def _turned_aside() -> Iterator[list[bytes]]:
-    """Standard error into memory; its lines are in the list after the block."""
-    lines: list[bytes] = []
+def _turned_aside(lines: list[bytes]) -> Iterator[None]:
+    """Standard error into memory; what was written there is in `lines` after the block."""
     try:
         kept = os.dup(STDERR)
     except OSError:  # closed: nothing can be printed
-        yield lines
+        yield
         return
     aside = os.memfd_create("stderr")
     try:
         os.dup2(aside, STDERR)
-        yield lines
+        yield
     finally:
         os.dup2(kept, STDERR)
         lines += os.pread(aside, KEPT_BYTES, 0).splitlines(keepends=True)

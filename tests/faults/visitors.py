@@ -26,6 +26,7 @@ FRAME: Final = RATE_HZ // 100
 SAID_S: Final = 0.2  # long enough that the others have subscribed and hear it
 PARTING_S: Final = 2.0
 ALONE_S: Final = 3.0
+FAILURES: Final = (rtc.ConnectError, rtc.participant.PublishTrackError, TimeoutError)
 
 
 class Resident:
@@ -45,7 +46,7 @@ class Resident:
             room = rtc.Room()
             try:
                 await self._session(room)
-            except (rtc.ConnectError, rtc.participant.PublishTrackError, TimeoutError) as error:
+            except FAILURES as error:
                 _tell(failed=repr(error))  # the room was still closing
                 await asyncio.wait_for(room.disconnect(), PARTING_S)
             # The SDK's objects know each other in circles, and each holds memory that Python does not count.
@@ -101,11 +102,16 @@ class Crowd:
     async def _one_after_the_other(self) -> None:
         while self._waiting:
             number, token = self._waiting.pop(0)
-            await self._visit(token)
-            _tell(visited=number)
+            room = rtc.Room()
+            try:
+                await self._visit(room, token)
+                _tell(visited=number)
+            except FAILURES as error:
+                _tell(failed=repr(error))  # a busy machine: once more, later
+                self._waiting.append((number, token))
+                await asyncio.wait_for(room.disconnect(), PARTING_S)
 
-    async def _visit(self, token: str) -> None:
-        room = rtc.Room()
+    async def _visit(self, room: rtc.Room, token: str) -> None:
         await room.connect(self._url, token, rtc.RoomOptions(auto_subscribe=False))
         source = await _publish(room)
         until_s = asyncio.get_running_loop().time() + SAID_S

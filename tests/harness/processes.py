@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import shutil
 import signal
@@ -16,6 +15,7 @@ from tests.harness.wait import until
 
 Stream = int | IO[Any] | None
 
+HARDWARE: Final = 20  # above the real-time priority of 5 that a station may take
 PREFERRED: Final = -10  # nine times the share of a process that nobody prefers
 
 
@@ -71,15 +71,12 @@ def preferred() -> Iterator[None]:
         prefer(os.getpid(), before)
 
 
-@functools.cache
-def real_time() -> tuple[str, ...]:
-    """What comes before a command that stands for hardware: no other program may take the processor from it. Empty
-    where that is not allowed."""
-    words = ("chrt", "--rr", "20")  # above the 5 that a station may take
-    try:
-        return words if subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0 else ()
-    except OSError:
-        return ()
+def as_hardware(pid: int) -> None:
+    """For a program that stands for hardware: whatever else runs, it gets the processor. Where that is not allowed,
+    nothing happens. From outside, because PulseAudio gives up what it inherits."""
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(HARDWARE))
 
 
 def end(process: subprocess.Popen[bytes], *patience: tuple[signal.Signals, float]) -> int:

@@ -26,7 +26,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.harness.processes import end, real_time, spawn
+from tests.harness.processes import as_hardware, end, spawn
 from tests.harness.wait import until
 
 RATE_HZ: Final = 48_000
@@ -114,7 +114,6 @@ class VirtualSound:
         assert pulseaudio, "no pulseaudio: run deploy/dev setup"
         self._write_files()
         words: list[str | Path] = [
-            *real_time(),
             pulseaudio,
             "-n",
             "-F",
@@ -126,6 +125,7 @@ class VirtualSound:
         with (self.directory / "pulse.log").open("ab") as log:
             self._daemon = spawn(words, env={**os.environ, **self._private_env()}, stdout=log, stderr=log)
         until(self._is_up, READY_S, lambda: f"PulseAudio's devices; its log:\n{self.log}")
+        as_hardware(self._daemon.pid)
         return self
 
     def close(self) -> None:
@@ -220,7 +220,7 @@ class VirtualSound:
         return f'{{ type pulse server "unix:{self.directory / "native"}" device "{device}" }}'
 
     def _helper_command(self, program: str, player_for: SoundStation | None) -> list[str]:
-        common = [*real_time(), program, "--raw", f"--rate={RATE_HZ}", "--format=s16le"]
+        common = [program, "--raw", f"--rate={RATE_HZ}", "--format=s16le"]
         if player_for is not None:
             where = [f"--device={player_for.mouth_sink}", "--channels=1", "--channel-map=mono"]
             return [*common, *where, f"--latency-msec={PLAYER_LATENCY_MS}", f"--client-name=mouth-{player_for.name}"]
@@ -236,6 +236,7 @@ class Playing:
         assert samples.dtype == np.int16, "mono int16 samples"
         assert samples.ndim == 1, "mono int16 samples"
         self._process: Final = spawn(command, env=env, stdin=subprocess.PIPE)
+        as_hardware(self._process.pid)
         self._chunks: Final = itertools.repeat(samples.tobytes()) if loop else iter([samples.tobytes()])
         self._feeder: Final = threading.Thread(target=self._feed, name="mouth", daemon=True)
         self._feeder.start()
@@ -275,6 +276,7 @@ class Tape:
         self._forgotten = 0
         self._lock: Final = threading.Lock()
         self._process: Final = spawn(command, env=env, stdout=subprocess.PIPE)
+        as_hardware(self._process.pid)
         assert self._process.stdout is not None
         fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._reader: Final = threading.Thread(target=self._read, name="tape", daemon=True)
