@@ -124,12 +124,9 @@ class AudioLeg:
             return
         if self._state is LegState.OK and self._outdated:
             self._start(self._reopen())
-        elif self._state is LegState.OK and self._silent_for(now) > SILENT_S:
-            error = DeviceLost(
-                f"{self.leg} device {self.handler.device!r} stopped delivering",
-                fix="is it plugged in? alto takes it up again by itself",
-            )
-            self._lose(error)
+        elif self._state is LegState.OK and (what := self._fault(now)):
+            fix = "is it plugged in? alto takes it up again by itself"
+            self._lose(DeviceLost(f"{self.leg} device {self.handler.device!r} {what}", fix=fix))
             self._start(self._close_handler())
         elif self._state is LegState.MISSING and now >= self._try_at:
             self._start(self.open_or_wait())
@@ -207,8 +204,13 @@ class AudioLeg:
         if not done:
             log.warning("audio.close_stuck", leg=self.leg, device=device)
 
-    def _silent_for(self, now: float) -> float:
-        return now - max(self.handler.last_block_at or 0.0, self._watched_since)
+    def _fault(self, now: float) -> str:
+        """What is wrong with the open device; empty: nothing."""
+        stream = self.handler.stream
+        if stream is not None and stream.gone:
+            return "was pulled out"
+        silent_s = now - max(self.handler.last_block_at or 0.0, self._watched_since)
+        return "stopped delivering" if silent_s > SILENT_S else ""
 
     def _found(self) -> None:
         now = self._clock.monotonic()

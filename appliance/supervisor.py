@@ -115,6 +115,7 @@ class Supervisor:
         self._failures: Counter[type[AltoError]] = Counter()
         self._outages = Outages(clock)
         self._recovery: Recovery | None = None
+        self._said: set[tuple[State, str]] = set()
 
     # ---- called from outside, on the loop thread ----
 
@@ -321,8 +322,11 @@ class Supervisor:
         self.since = self._clock.monotonic()
         self.entered[state] += 1
         level = "warning" if state in (State.DEGRADED, State.RECOVERING, State.WAITING, State.BLOCKED) else "info"
-        if state in (State.WAITING, State.BLOCKED, State.CONNECTING) and self.attempt > 1:
-            level = "debug"  # the first retry is news, its repeats are not
+        if state not in _OUT:
+            self._said.clear()
+        elif (state, reason) in self._said:
+            level = "debug"  # within one outage each cause is news once
+        self._said.add((state, reason))
         getattr(log, level)("state.changed", **{"from": before, "to": state, "reason": reason, "detail": detail})
         self._on_state(state, detail or reason)
 

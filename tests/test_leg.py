@@ -126,6 +126,20 @@ def test_a_device_changed_while_the_old_one_hangs_is_opened_when_that_answers() 
     run_jumping(story())
 
 
+def test_a_card_that_is_pulled_is_lost_at_the_next_look() -> None:
+    async def story() -> None:
+        async with bench() as it:
+            await it.leg.open()
+            await it.passes(1)
+            it.backend.unplug("Device")
+            it.leg.tend()
+            assert it.state is LegState.MISSING
+            await it.passes(0.1)
+            assert it.backend.streams == ()
+
+    run_jumping(story())
+
+
 def test_a_card_that_stops_is_lost_within_a_second() -> None:
     async def story() -> None:
         async with bench() as it:

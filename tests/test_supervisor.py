@@ -196,6 +196,25 @@ def test_a_wrong_key_is_blocked_told_and_still_tried() -> None:
     run_jumping(told())
 
 
+def test_an_outage_that_turns_into_a_refusal_is_told_as_one() -> None:
+    """A server that comes back with other keys: `blocked` must not hide among the debug lines of the outage."""
+
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            await story.passes(15)
+            story.server.kill()
+            await story.passes(60)
+            story.server.default_answer = Answer.REJECT
+            await story.until_state(State.BLOCKED, 5.0)
+            await story.passes(300)
+            blocked = [line for line in story.events("state.changed") if line["to"] == "blocked"]
+            assert [line["log_level"] for line in blocked][:2] == ["warning", "debug"]
+            assert "warning" not in [line["log_level"] for line in blocked][1:]
+
+    run_jumping(told())
+
+
 def test_a_replaced_token_ends_the_pause_at_once() -> None:
     async def told() -> None:
         async with Story() as story:

@@ -12,8 +12,20 @@ from typing import Final
 ASOUND: Final = Path("/proc/asound")
 DEVICE_NODES: Final = Path("/dev/snd")
 
-Plugging = tuple[str, int, int]
-"""Card id, device number, and when the kernel made its device node: another one after each plugging in."""
+
+@dataclass(frozen=True, slots=True)
+class Plugging:
+    """One stay of a device in the machine: after it was pulled and put back it is another one."""
+
+    card_index: int
+    number: int
+    node_made_at_ns: int
+    """When the kernel made its device node; 0: there is none to look at."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the card was pulled since."""
+        return _made_at_ns(self.card_index, self.number) != self.node_made_at_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +92,7 @@ def _devices(folder: Path) -> Iterator[CardDevice]:
             captures=capture.exists(),
             plays=playback.exists(),
             told=_read(folder / f"stream{number}"),
-            plugged=(card_id, number, _made_at_ns(index, number)),
+            plugged=Plugging(index, number, _made_at_ns(index, number)),
             holders=tuple(dict.fromkeys((*_holders(capture), *_holders(playback)))),
         )
 

@@ -17,6 +17,7 @@ from appliance.network import capture, natives
 from appliance.ports import Leg
 from appliance.supervisor import State
 from tests.harness.vtime import JumpingLoop, run_jumping
+from tests.simulation import remains
 from tests.simulation.faults import ONLINE_S
 from tests.simulation.lines import NEVER, judge_leg, judge_room
 from tests.simulation.schedule import Entry, Schedule, make
@@ -25,6 +26,8 @@ from tests.simulation.world import BEAT_S, World
 STOP_S: Final = 2.0  # systemd and people expect an end within two seconds
 SETTLE_S: Final = 3.0  # for what ends in the background: voices, native leaves
 SOUND_S: Final = 2.0  # in which sound must have moved both ways
+COUNTED: Final = 20  # each of so many lives counts what is left in memory: the collection takes as long as ten lives
+KEPT: Final = 2  # the error that the status shows may hold on to the session that it came from
 NATIVE_S: Final = 60.0  # the longest native connect that was given up
 
 
@@ -158,12 +161,12 @@ class _Driver:
         """Well for a while: both ways carry sound, and nothing is left of what was."""
         world = self.world
         await world.until(self.tape.now_s + SETTLE_S)
-        before = world.sound_moved()
+        before = remains.sound_moved(world)
         await world.until(self.tape.now_s + SOUND_S)
-        for name, moved in world.sound_moved().items():
+        for name, moved in remains.sound_moved(world).items():
             if moved <= before[name]:
                 self.tape.breach(f"well, and yet no sound: {name} does not move")
-        for words in world.leftovers(running=True):
+        for words in remains.of_the_well(world):
             self.tape.breach(words)
 
     async def _stop(self) -> None:
@@ -179,8 +182,10 @@ class _Driver:
             await asyncio.sleep(0.01)
         world.worker.release()
         await asyncio.sleep(NATIVE_S)
-        for words in world.leftovers(running=False):
+        for words in remains.of_the_stopped(world):
             self.tape.breach(words)
+        if world.schedule.seed % COUNTED == 0 and (kept := world.kept_sessions()) > KEPT:
+            self.tape.breach(f"{kept} sessions that are over are still in memory")
 
     def _judge_lines(self) -> None:
         for words in judge_room(self.tape.lines("room.connected", "room.disconnected")):

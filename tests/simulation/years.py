@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -86,6 +87,7 @@ def add(lives: Iterable[Life]) -> Report:
             report.well_after_s[name] = max(seconds, report.well_after_s.get(name, 0.0))
         if life.breaches:
             report.failed.append(life)
+            print(f"seed {life.seed}: {life.breaches[0]}", file=sys.stderr, flush=True)
     report.jumps_a_second = jumps / max(1.0, report.in_full_hours * 3600)
     return report
 
