@@ -72,6 +72,14 @@ class CardDevice:
         return tuple(sorted(rates))
 
 
+def last_plugged_ns() -> int:
+    """When a device node was last made or removed here; 0 where there are none. One `stat`: may be asked often."""
+    try:
+        return DEVICE_NODES.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def card_devices() -> list[CardDevice]:
     """Every device of every card, in the kernel's order."""
     folders = sorted(ASOUND.glob("card[0-9]*"), key=lambda path: int(path.name.removeprefix("card")))

@@ -12,7 +12,7 @@ from tests.guest.house import House
 from tests.harness.netns import NEEDS_ROOT, Switch, may_make_networks
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def switch() -> Iterator[Switch | None]:
     """The network between the guest and what runs outside; None where nobody may make one."""
     if may_make_networks():
@@ -22,7 +22,7 @@ def switch() -> Iterator[Switch | None]:
         yield None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def guest(switch: Switch | None) -> Iterator[Guest]:
     """A kernel with sound cards; without one these scenarios cannot run here, and say so."""
     if not os.environ.get(KERNEL_VARIABLE):

@@ -20,10 +20,9 @@ from typing import Any, Final, Self
 import numpy as np
 import yaml
 
-from tests.guest.boot import Guest
+from tests.guest.boot import Guest, first
 from tests.harness.netns import Switch
 from tests.harness.peer import SdkPeer
-from tests.harness.processes import preferred
 from tests.harness.server import LiveKitServer
 from tests.harness.signals import RATE_HZ, SILENCE_DBFS, VOICES_HZ, Pcm, level_dbfs
 from tests.harness.station import Event, Station, merged, station_settings
@@ -211,9 +210,9 @@ class House:
         self.guest: Final = guest
         self._directory: Final = directory
         self._stack: Final = contextlib.ExitStack()
-        self._stack.enter_context(preferred())
-        self.server: Final = self._stack.enter_context(LiveKitServer(switch.machine()))
-        self.bob: Final = self._stack.enter_context(SdkPeer(self.server, "bob", machine=switch.machine()))
+        with first():
+            self.server: Final = self._stack.enter_context(LiveKitServer(switch.machine()))
+            self.bob: Final = self._stack.enter_context(SdkPeer(self.server, "bob", machine=switch.machine()))
         self.bob.say(BOB_HZ)
         self.says(self.microphone, STATION_HZ)
         self.ear: Final = self._stack.enter_context(contextlib.closing(Speaker(guest, self.speaker)))
@@ -253,13 +252,13 @@ class House:
     def ear_hears(self, since_s: float) -> float:
         """Share of the time since then in which bob's tone was played, in tenths of a second."""
         heard = sum(level > HEARD_DBFS for _, level in self.ear.levels(BOB_HZ, since_s))
-        return heard / max(1.0, (time.monotonic() - since_s) * 10)
+        return min(1.0, heard / ((time.monotonic() - since_s) * 10))
 
-    def says(self, card: str, hz: float, buffer: str = LONG) -> None:
+    def says(self, card: str, hz: float) -> None:
         """From now on a tone goes into that card's cable, again after the card was away."""
         raw = f"/run/tmp/{card}.raw"
         self.in_guest("write_tone", path=raw, hz=hz, seconds=60)
-        play = f"{PROMPT} aplay -q -D hw:CARD={card},DEV=0 -t raw -f S16_LE -r {RATE_HZ} -c 1 {buffer} {raw}"
+        play = f"{PROMPT} aplay -q -D hw:CARD={card},DEV=0 -t raw -f S16_LE -r {RATE_HZ} -c 1 {LONG} {raw}"
         program = Program(self.guest, "mouth", ["sh", "-c", f"while :; do {play} || sleep 0.3; done"])
         self._stack.callback(program.stop, signal.SIGKILL)
 

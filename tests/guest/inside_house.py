@@ -62,8 +62,8 @@ def alive(pid: int) -> bool:
 
 
 def set_clock(unix_s: float) -> None:
-    """The wall clock of the guest, and of nobody else."""
-    time.clock_settime(time.CLOCK_REALTIME, unix_s)
+    """The wall clock of the guest, and of nobody else. No kernel lets it be earlier than its own boot in 1970."""
+    time.clock_settime(time.CLOCK_REALTIME, max(unix_s, time.monotonic() + 1.0))
 
 
 def worsen(words: Sequence[str]) -> None:

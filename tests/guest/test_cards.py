@@ -87,5 +87,5 @@ def test_what_the_libraries_print_stays_off_standard_error_and_nothing_else_does
     told = guest.call(f"{CARDS}:chatter")
     assert told["error"]["kind"] == "FormatUnsupported"
     assert told["refused"] == []
-    assert told["others"] == told["written"]
+    assert sorted(told["others"]) == sorted(told["written"])  # what was turned aside arrives a moment later
     assert told["closed"]["kind"] == "FormatUnsupported"

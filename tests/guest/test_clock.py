@@ -12,14 +12,13 @@ from tests.guest.house import BOB_HZ, HEARD_DBFS, JOIN_S, STATION_HZ, GuestStati
 pytestmark = [pytest.mark.guest, pytest.mark.slow, pytest.mark.server]
 
 YEAR_S = 365 * 86400.0
-AFTER_BOOT_S = 12.0  # what a board without a clock says a moment after it was switched on
 SOON_S = 20.0  # alto looks at the clock every few seconds
 
 
 @pytest.fixture(scope="module")
 def station(house: House) -> Iterator[GuestStation]:
     """A station that was started in 1970."""
-    house.in_guest("set_clock", unix_s=AFTER_BOOT_S)
+    house.in_guest("set_clock", unix_s=0.0)
     try:
         with house.station() as one:
             yield one
@@ -50,7 +49,7 @@ def assert_call_goes_on(house: House, station: GuestStation, mark: int, seconds:
 
 def test_a_board_in_1970_joins_and_says_that_its_clock_is_not_set(house: House, station: GuestStation) -> None:
     house.both_hear(station)
-    assert station.seen[0]["timestamp"].startswith("1970-01-01T00:00:1")
+    assert station.seen[0]["timestamp"].startswith("1970-01-01T00:")
     assert station.events("clock.not_set")
     assert not station.events("room.retry"), "the token that it made was refused"
 

@@ -24,7 +24,7 @@ from tests.guest.house import (
     Program,
     since_s,
 )
-from tests.harness.signals import VOICES_HZ
+from tests.harness.station import Event
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow, pytest.mark.server]
 
@@ -33,10 +33,9 @@ BACK_S = 2.0
 SOUND_S = 2.0  # from `online` until the other one's ear has it: jitter buffers, and a tenth of a second to judge
 OTHER_BUFFERS_S = 3.0  # a card on a clock of another program runs in one length of period: two tries of three miss it
 UNAFFECTED = 0.2  # less of the time with sound than just before the fault; a machine that is shared stutters anyway
-GARDEN_HZ = VOICES_HZ[2]
 FIFO = "/run/tmp/stuck"
 STUCK = f"""
-pcm.stuck {{ type file format raw file "{FIFO}" slave.pcm {{ type hw card Porch }} }}
+pcm.stuck {{ type file format raw file "{FIFO}" slave.pcm {{ type hw card Porch subdevice 0 }} }}
 """
 """A loudspeaker whose driver blocks as soon as nobody reads the copy that it writes."""
 
@@ -98,6 +97,13 @@ def assert_one_outage(station: GuestStation, mark: int, leg: str) -> None:
     assert {of for _, of in told} == {leg}, told
 
 
+def within(what: str, event: Event, began_s: float, limit_s: float) -> None:
+    """The station said it soon enough, by the guest's clock."""
+    took_s = since_s(event, began_s)
+    print(f"{what} after {took_s:.2f} s")
+    assert took_s <= limit_s
+
+
 def test_a_card_that_is_busy_at_the_start_is_named_with_its_holder_and_taken_when_it_is_free(
     station: GuestStation,
 ) -> None:
@@ -117,14 +123,15 @@ def test_a_pulled_microphone_comes_back_under_another_number_and_the_speaker_pla
     pulled_s = house.guest.call(f"{FAULTS}:pull", card=house.microphone)
     degraded = calm.wait_event("state.changed", 10, since=mark, to="degraded")
     assert degraded["reason"] == "input_device_lost"
-    assert since_s(degraded, pulled_s) <= DEGRADED_S
+    within("degraded", degraded, pulled_s, DEGRADED_S)
     house.guest.call(f"{FAULTS}:pull", card="Garden")
     house.guest.call(f"{FAULTS}:plug", card="Garden")
+    time.sleep(max(0.0, began_s + 1.5 - time.monotonic()))  # long enough to be judged
     assert house.ear_hears(began_s) >= heard - UNAFFECTED
     back_s = house.guest.call(f"{FAULTS}:plug", card=house.microphone)
     assert house.guest.call(f"{FAULTS}:index", card=house.microphone) != number
     online = calm.wait_event("state.changed", 10, since=mark, to="online")
-    assert since_s(online, back_s) <= BACK_S
+    within("online", online, back_s, BACK_S)
     house.bob.wait_hears("kitchen", STATION_HZ, SOUND_S, above_dbfs=HEARD_DBFS)
     assert_one_outage(calm, mark, "input")
 
@@ -135,10 +142,10 @@ def test_a_pulled_speaker_comes_back_and_the_microphone_is_heard_all_the_time(ho
     assert house.bob_hears(2.0) >= heard - UNAFFECTED
     degraded = calm.wait_event("state.changed", 10, since=mark, to="degraded")
     assert degraded["reason"] == "output_device_lost"
-    assert since_s(degraded, pulled_s) <= DEGRADED_S
+    within("degraded", degraded, pulled_s, DEGRADED_S)
     back_s = house.guest.call(f"{FAULTS}:plug", card=house.speaker)
     online = calm.wait_event("state.changed", 10, since=mark, to="online")
-    assert since_s(online, back_s) <= BACK_S
+    within("online", online, back_s, BACK_S)
     house.ear.wait_hears(BOB_HZ, SOUND_S + 1.0, time.monotonic())  # the recorder's loop opens the card anew too
     assert_one_outage(calm, mark, "output")
 
@@ -146,24 +153,25 @@ def test_a_pulled_speaker_comes_back_and_the_microphone_is_heard_all_the_time(ho
 def test_callbacks_that_stop_without_a_word_are_noticed_and_go_on_with_the_device(
     house: House, calm: GuestStation
 ) -> None:
+    """Nobody speaks into this card: the other end of its cable would bind it to one length of period."""
     house.guest.call(f"{FAULTS}:hang_on_clock", card="Garden")
     words = house.guest.call(f"{FAULTS}:clock_words", period_frames=BLOCK_FRAMES)
-    clock = Program(house.guest, "clock", words)
-    house.says("Garden", GARDEN_HZ, f"--period-size={BLOCK_FRAMES} --buffer-size={4 * BLOCK_FRAMES}")
+    clock, mark = Program(house.guest, "clock", words), calm.mark()
     calm.write_config(house.settings(audio={"input": {"device": "hw:CARD=Garden,DEV=1"}}))
-    house.bob.wait_hears("kitchen", GARDEN_HZ, 10, above_dbfs=HEARD_DBFS)
+    calm.wait_event("audio.opened", 10, since=mark, leg="input")
+    calm.next_metrics(5)
     mark = calm.mark()
     stopped_s = clock.send(signal.SIGKILL)
     degraded = calm.wait_event("state.changed", 10, since=mark, to="degraded")
     assert degraded["reason"] == "input_device_lost"
-    assert since_s(degraded, stopped_s) <= DEGRADED_S
+    within("degraded", degraded, stopped_s, DEGRADED_S)
     house.ear.wait_hears(BOB_HZ, SOUND_S, time.monotonic())
     time.sleep(2.0)  # tries to open it meanwhile end in nothing
     clock = Program(house.guest, "clock", words)
-    back_s = clock.began_s
     online = calm.wait_event("state.changed", 10, since=mark, to="online")
-    assert since_s(online, back_s) <= BACK_S + OTHER_BUFFERS_S
-    house.bob.wait_hears("kitchen", GARDEN_HZ, SOUND_S, above_dbfs=HEARD_DBFS)
+    within("online", online, clock.began_s, BACK_S + OTHER_BUFFERS_S)
+    before, after = calm.next_metrics(5), calm.next_metrics(5)
+    assert after["input"]["blocks"] > before["input"]["blocks"]
     assert_one_outage(calm, mark, "input")
     clock.stop(signal.SIGKILL)
 
@@ -179,11 +187,11 @@ def test_a_driver_that_blocks_holds_up_neither_the_room_nor_the_microphone(house
     blocked_s = reader.send(signal.SIGSTOP)
     degraded = calm.wait_event("state.changed", 10, since=mark, to="degraded")
     assert degraded["reason"] == "output_device_lost"
-    assert since_s(degraded, blocked_s) <= DEGRADED_S
+    within("degraded", degraded, blocked_s, DEGRADED_S)
     assert house.bob_hears(3.0) >= heard - UNAFFECTED
     back_s = reader.send(signal.SIGCONT)
     online = calm.wait_event("state.changed", 10, since=mark, to="online")
-    assert since_s(online, back_s) <= BACK_S
+    within("online", online, back_s, BACK_S)
     house.ear.wait_hears(BOB_HZ, SOUND_S, time.monotonic())
     assert_one_outage(calm, mark, "output")
     reader.stop(signal.SIGKILL)

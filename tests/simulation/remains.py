@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from appliance.network import natives
 from appliance.orchestrator import AudioClientOrchestrator
-from appliance.ports import Leg
+from appliance.ports import Direction
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -42,11 +42,11 @@ def sound_moved(world: World) -> dict[str, int]:
     """Counters that must grow while all is well."""
     moved = {
         "received": _figure(world, "network", "frames_received"),
-        "played": world.cards.calls[Leg.OUTPUT],
+        "played": world.cards.blocks[Direction.OUTPUT],
     }
     if world.talks:
         room = world.watch.room()
-        moved |= {"captured": world.cards.calls[Leg.INPUT], "sent": room.sent_frames if room else 0}
+        moved |= {"captured": world.cards.blocks[Direction.INPUT], "sent": room.sent_frames if room else 0}
     return moved
 
 

@@ -29,16 +29,15 @@ from appliance.reload import Reloader
 from appliance.settings.load import Loaded, load
 from appliance.settings.model import Settings
 from appliance.supervisor import State, Supervisor
-from tests.fakes.backend import usb_card
-from tests.harness.story import new_sessions
+from tests.fakes.backend import FakeBackend, usb_card
+from tests.harness.story import BEAT_S, new_sessions
 from tests.harness.vtime import JumpingLoop, LoopClock
-from tests.simulation.parts import CARD, OTHER_CARD, Cards, Crowd, Rack, SavedFile, Sky
+from tests.simulation.parts import CARD, OTHER_CARD, Crowd, Rack, SavedFile, Sky
 from tests.simulation.schedule import Schedule
 from tests.simulation.surroundings import VirtualWorker, WatchedServer
 from tests.simulation.tape import Tape
 from tests.simulation.watch import Watch
 
-BEAT_S: Final = 0.25
 STEADY_S: Final = 6.0  # longer than the longest pause between two tries (retry_max_s: 5) and the link watch's patience
 STEP_S: Final = 1.0  # how often it is asked whether all is steady
 MARGIN_S: Final = 1.0  # before the next event time runs in full again
@@ -59,7 +58,7 @@ class World:
         self.tape = Tape()
         self.clock = LoopClock(loop)
         self.server = WatchedServer(self.tape.breach)
-        self.cards = Cards([usb_card(CARD), usb_card(OTHER_CARD)])
+        self.cards = FakeBackend([usb_card(CARD), usb_card(OTHER_CARD)])
         self.worker = VirtualWorker()
         self.sky: Sky = Sky(self.server)
         self.rack = Rack(self.cards, random.Random(schedule.seed))
