@@ -7,6 +7,7 @@ stream is made by PortAudio's own functions, which sounddevice has loaded.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -86,8 +87,9 @@ class PortAudioBackend:
 
     def _start(self) -> Any:
         if self._ffi is None:
-            with quiet():
-                import sounddevice  # starts PortAudio, which probes every PCM
+            unseen = alsa.nameless(self._asound) if self._asound is not None else contextlib.nullcontext()
+            with quiet(), unseen:
+                import sounddevice  # starts PortAudio, which would open every PCM for a list that nobody reads
 
             self._ffi, self._library = sounddevice._ffi, sounddevice._lib
         return self._ffi
