@@ -113,22 +113,26 @@ def _read_again(asound: Any) -> None:
 
 @contextlib.contextmanager
 def nameless(asound: Any) -> Iterator[None]:
-    """Have libasound know no PCM meanwhile, so that PortAudio opens none of them when it starts.
+    """Have libasound know neither PCM nor card meanwhile, so that PortAudio opens none of them when it starts.
 
     Opening each one loads each plugin, and a codec library with all of ffmpeg behind it: 16 MB, on some systems. One
     name is left, which does not open: PortAudio aborts the process when it finds none.
     """
-    asound.snd_config_update()
-    _read_again(asound)  # what is taken apart is nobody's but ours
-    top, pcm, default = ctypes.c_void_p.in_dll(asound, "snd_config"), ctypes.c_void_p(), ctypes.c_void_p()
-    if top and asound.snd_config_search(top, b"pcm", ctypes.byref(pcm)) == 0:
-        asound.snd_config_make_compound(ctypes.byref(default), b"default", 0)
-        if asound.snd_config_delete_compound_members(pcm) < 0 or asound.snd_config_add(pcm, default) < 0:
-            _read_again(asound)
+    bare, pcm, default = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
+    asound.snd_config_update()  # so that nobody does it meanwhile
+    asound.snd_config_top(ctypes.byref(bare))
+    asound.snd_config_make_compound(ctypes.byref(pcm), b"pcm", 0)
+    asound.snd_config_make_compound(ctypes.byref(default), b"default", 0)
+    if asound.snd_config_add(bare, pcm) < 0 or asound.snd_config_add(pcm, default) < 0:
+        yield
+        return
+    current = ctypes.c_void_p.in_dll(asound, "snd_config")
+    kept, current.value = current.value, bare.value
     try:
         yield
     finally:
-        _read_again(asound)
+        bare.value, current.value = current.value, kept
+        asound.snd_config_delete(bare)
         take_messages()
 
 
