@@ -84,6 +84,7 @@ class AudioClientOrchestrator:
             volume=config.volume,
             mix=config.mix,
             playout_ms=config.playout_ms,
+            clock=clock,
         )
         for identity, volume in (volumes or {}).items():
             self.mixer.set_stream_volume(identity, volume)

@@ -111,6 +111,31 @@ def _read_again(asound: Any) -> None:
         asound.snd_config_delete(ctypes.c_void_p(stale))
 
 
+@contextlib.contextmanager
+def nameless(asound: Any) -> Iterator[None]:
+    """Have libasound know neither PCM nor card meanwhile, so that PortAudio opens none of them when it starts.
+
+    Opening each one loads each plugin, and a codec library with all of ffmpeg behind it: 16 MB, on some systems. One
+    name is left, which does not open: PortAudio aborts the process when it finds none.
+    """
+    bare, pcm, default = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
+    asound.snd_config_update()  # so that nobody does it meanwhile
+    asound.snd_config_top(ctypes.byref(bare))
+    asound.snd_config_make_compound(ctypes.byref(pcm), b"pcm", 0)
+    asound.snd_config_make_compound(ctypes.byref(default), b"default", 0)
+    if asound.snd_config_add(bare, pcm) < 0 or asound.snd_config_add(pcm, default) < 0:
+        yield
+        return
+    current = ctypes.c_void_p.in_dll(asound, "snd_config")
+    kept, current.value = current.value, bare.value
+    try:
+        yield
+    finally:
+        bare.value, current.value = current.value, kept
+        asound.snd_config_delete(bare)
+        take_messages()
+
+
 def _hinted(asound: Any) -> Iterator[DeviceInfo]:
     hints = ctypes.POINTER(ctypes.c_void_p)()
     if asound.snd_device_name_hint(-1, b"pcm", ctypes.byref(hints)) < 0:

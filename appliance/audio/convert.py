@@ -1,8 +1,8 @@
 """Between a device's format and ours: channels and rate. One converter for each opening; one audio thread's.
 
-The resampler is soxr's variable-rate engine with a fixed ratio. Its ordinary engine works in bunches of 20 ms (44.1 ↔
-48 kHz) to 37 ms (16 ↔ 48 kHz) whatever the quality; this one gives a block for each block after 5 ms (12 to 15 ms for
-16 kHz), at 115 dB SNR and 15 µs a block (measured, soxr 1.1).
+For a device at our rate `Varispeed` keeps the clocks together. For others soxr's variable-rate engine does both. Its
+ordinary engine works in bunches of 20 ms (44.1 ↔ 48 kHz) to 37 ms (16 ↔ 48 kHz) whatever the quality; this one gives
+a block for each block after 5 ms (12 to 15 ms for 16 kHz), at 115 dB SNR and 15 µs a block (measured, soxr 1.1).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import soxr
 
 from appliance.audio.pcm import F32, Scratch, mix_down, mix_up, store_int16
 from appliance.audio.ring import FrameRing
+from appliance.audio.varispeed import SPEED_MAX, Varispeed
 from appliance.ports import Block, Samples
 
 _WARM_UP_S: Final = 0.1  # of silence; the engine's delay is 15 ms at most
@@ -39,45 +40,73 @@ class CaptureConverter:
     def __init__(self, *, device_hz: int, rate_hz: int, block_frames: int) -> None:
         self._resample = _resampler(device_hz, rate_hz)
         self._mono = Scratch(np.float32, block_frames)
+        self._spare = Scratch(np.float32, block_frames)
 
     def convert(self, block: Block) -> F32:
         """Scaled float32, valid until the next call. Resampled sound may be a few samples longer or shorter."""
-        mono = mix_down(block, self._mono.get(len(block)))
+        mono = mix_down(block, self._mono.get(len(block)), self._spare.get(len(block)))
         return mono if self._resample is None else self._resample(mono)
 
 
 class PlaybackConverter:
-    """Pulls mono at our rate and makes device blocks of it."""
+    """Pulls mono at our rate and makes device blocks of it, a little faster or slower as it is told."""
 
-    def __init__(self, *, device_hz: int, rate_hz: int, block_frames: int, pull: Callable[[Samples], None]) -> None:
-        self._resample = _resampler(rate_hz, device_hz)
-        self._ratio: Final = rate_hz / device_hz
-        self._pull = pull
+    def __init__(
+        self,
+        *,
+        device_hz: int,
+        rate_hz: int,
+        block_frames: int,
+        pull: Callable[[Samples], None],
+        speed: Callable[[], float] = lambda: 1.0,
+    ) -> None:
+        """`speed`: samples to pull for each one at the device's nominal rate, beside the ratio of the rates."""
+        self._speed = speed
         self._mono = Scratch(np.int16, block_frames)
-        self._ours = Scratch(np.int16, block_frames)
-        self._scaled = Scratch(np.float32, block_frames)
-        self._ready = FrameRing(device_hz)  # never more than a block and what rounding left over
+        self._player: Varispeed | OtherRate = (
+            Varispeed(pull) if device_hz == rate_hz else OtherRate(device_hz, rate_hz, block_frames, pull)
+        )
 
     def fill(self, out: Block) -> Samples:
         """Fill a device block, shape (frames, channels). Returns what was played, mono at the device's rate, valid
         until the next call."""
         mono = self._mono.get(len(out))
-        if self._resample is None:
-            self._pull(mono)
-        else:
-            self._pull_resampled(self._resample, mono)
+        self._player.fill(mono, self._speed())
         mix_up(mono, out)
         return mono
 
-    def _pull_resampled(self, resample: Callable[[F32], F32], mono: Samples) -> None:
+
+class OtherRate:
+    """Plays for a device that runs at another rate than ours."""
+
+    def __init__(self, device_hz: int, rate_hz: int, block_frames: int, pull: Callable[[Samples], None]) -> None:
+        self._engine = soxr.ResampleStream(rate_hz * SPEED_MAX, device_hz, 1, dtype="float32", vr=True)
+        self._ratio: Final = rate_hz / device_hz
+        self._pull = pull
+        self._pace = 0.0
+        self._ours = Scratch(np.int16, block_frames)
+        self._scaled = Scratch(np.float32, block_frames)
+        self._theirs = Scratch(np.int16, block_frames)
+        self._ready = FrameRing(device_hz)  # never more than a block and what rounding left over
+        self._set_pace(1.0)
+        self._engine.resample_chunk(np.zeros(round(rate_hz * _WARM_UP_S), np.float32))
+
+    def fill(self, out: Samples, speed: float) -> None:
+        """Fill `out`, shape (n,), at `speed`; silence where the engine gives nothing."""
+        self._set_pace(speed)
         for _ in range(_PULLS_MAX):
-            missing = mono.size - self._ready.fill
+            missing = out.size - self._ready.fill
             if missing <= 0:
                 break
-            ours = self._ours.get(math.ceil((missing + _SPARE) * self._ratio))
+            ours = self._ours.get(math.ceil((missing + _SPARE) * self._ratio * speed))
             self._pull(ours)
             scaled = self._scaled.get(ours.size)
             np.copyto(scaled, ours)
-            theirs = resample(scaled)
-            self._ready.write(store_int16(theirs, np.empty(theirs.size, np.int16)))
-        mono[self._ready.read(mono) :] = 0
+            theirs = self._engine.resample_chunk(scaled)
+            self._ready.write(store_int16(theirs, self._theirs.get(theirs.size)))
+        out[self._ready.read(out) :] = 0
+
+    def _set_pace(self, speed: float) -> None:
+        if speed != self._pace:
+            self._pace = speed
+            self._engine.set_io_ratio(self._ratio * speed, 1.0)

@@ -42,6 +42,7 @@ class AudioInputHandler:
     def open(self) -> None:
         """Open and start; what was open is closed first. Raises AudioError. Blocks."""
         self.close()
+        self._callbacks.opened()
         config = self.config
         self._stream = stream = open_first(
             backend=self._backend,
@@ -116,7 +117,7 @@ class AudioInputHandler:
         self._ramp.apply(scaled, before, self._gain)
 
     def get_metrics(self) -> dict[str, object]:
-        """Counters since the start; levels (dBFS) and the longest callback since the call before: one caller's.
+        """Counters since the start; levels (dBFS) and what is longest since the call before: one caller's.
 
         `frames`: of the device, at `rate_hz`; `overruns`: blocks before which the device lost sound; `dropped`:
         samples that the network took too late; `clipped`: samples at a rail, after the gain.
@@ -136,6 +137,6 @@ class AudioInputHandler:
             "rate_hz": stream.rate_hz if stream else 0,
             "channels": stream.channels if stream else 0,
             "latency_ms": round(stream.latency_s * 1000, 1) if stream else 0.0,
-            "callback_ms_max": callbacks.take_longest_ms(),
+            **callbacks.take_figures(),
             "errors": callbacks.errors,
         }

@@ -8,15 +8,18 @@ from typing import Final
 
 import numpy as np
 
+from appliance.audio.drift import RateControl
 from appliance.audio.jitter import Bench
 from appliance.audio.limiter import Limiter
 from appliance.audio.pcm import F32, checked_volume, store_int16, to_int16
 from appliance.audio.ring import FrameRing
 from appliance.audio.voice import Voice
-from appliance.ports import Samples
+from appliance.clock import SystemClock
+from appliance.ports import Clock, Samples
 
 ATTACK_S: Final = 0.005  # a voice that begins is made room for within this, at the start of the block that brings it
 RELEASE_S: Final = 0.3  # in which the room of one voice is given back: 6 dB in 0.3 s is not heard as pumping
+EXCESS_MAX_S: Final = 0.01  # what is more is being cut out of that voice, and is not the others' business
 LEAVING_KEPT: Final = 16  # voices that fade out; when nobody reads (no speaker) nothing fades, so the oldest just go
 
 
@@ -38,6 +41,7 @@ class AudioMixer:
         volume: float = 1.0,
         mix: str = "average",
         playout_ms: int = 20,
+        clock: Clock | None = None,
     ) -> None:
         if num_channels != 1:
             raise ValueError(f"num_channels {num_channels}: the mixer is mono")
@@ -51,7 +55,9 @@ class AudioMixer:
         """Blocks that became silence because of a fault in the mixer itself."""
         self._averages = mix == "average"
         self._playout_ms = playout_ms
+        self._clock = clock or SystemClock()
         self._bench = Bench(sample_rate)
+        self._rate = RateControl(sample_rate)
         self._limiter = Limiter(sample_rate, self._bench.ramp)
         self._master = checked_volume(volume)
         # Of the audio thread.
@@ -75,7 +81,7 @@ class AudioMixer:
     def add_audio_data(self, audio_data: Samples, stream_id: str = "default") -> None:
         """Append int16 (or unit float32) to a stream, shape (n,); makes the stream if there is none of that name."""
         voice = self._by_id.get(stream_id) or self._open(stream_id, owner=None)
-        voice.write(to_int16(audio_data))
+        voice.write(to_int16(audio_data), self._clock.monotonic())
 
     def open_stream(self, stream_id: str, *, owner: str) -> None:
         """Announce a stream whose volume follows `owner`. A stream that is there already only changes its owner."""
@@ -146,6 +152,12 @@ class AudioMixer:
 
     # ---- he who listens: the audio thread
 
+    @property
+    def speed(self) -> float:
+        """How many samples to take of the mix for each that is played, so that no voice waits longer and longer or
+        runs dry: 1.0, give or take what the clocks differ."""
+        return self._rate.speed
+
     def restart(self) -> None:
         """Have the next block begin with what comes from now on: nobody has read for a while. Any thread."""
         self._restart = True
@@ -168,15 +180,19 @@ class AudioMixer:
 
     def _mix(self, out: Samples) -> None:
         voices = self._voices
+        self._bench.now_s = self._clock.monotonic()
         if self._restart:
             self._restart = False
+            self._rate.restart()
             for voice in voices:
                 voice.restart()
-        pieces = -(-out.size // self._bench.frame)
+        pieces = -(-out.size // self._bench.piece)
         for piece in range(pieces):
             begin, end = out.size * piece // pieces, out.size * (piece + 1) // pieces
             self._mix_piece(voices, out[begin:end], out.size, out.size - begin)
         self._count_underrun(voices)
+        if self._rate.played(out.size, self._bench.now_s):
+            self._rate.control(_mean_excess_s(voices))
 
     def _mix_piece(self, voices: tuple[Voice, ...], out: Samples, block: int, rest: int) -> None:
         total = self._bench.sum[: out.size]
@@ -236,6 +252,7 @@ class AudioMixer:
             "sounding": sum(voice.sounding for voice in by_id.values()),
             "underruns": self.underruns,
             "errors": self.errors,
+            "drift_ppm": round(self._rate.correction_ppm, 1),
             "trimmed_ms": self._ms(trimmed),
             "stretched_ms": self._ms(stretched),
             "dropped": self._gone_dropped + sum(buffer.dropped for buffer in buffers),
@@ -244,3 +261,14 @@ class AudioMixer:
 
     def _ms(self, samples: int) -> float:
         return round(1000 * samples / self.sample_rate, 1)
+
+
+def _mean_excess_s(voices: tuple[Voice, ...]) -> float | None:
+    """By how much longer the voices wait than they should. They come on one clock, so one rate is right for all."""
+    total, count = 0.0, 0
+    for voice in voices:
+        excess_s = voice.buffer.excess_s
+        if excess_s is not None and not voice.leaving:
+            total += max(-EXCESS_MAX_S, min(EXCESS_MAX_S, excess_s))
+            count += 1
+    return total / count if count else None

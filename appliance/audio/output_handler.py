@@ -31,6 +31,7 @@ class AudioOutputHandler:
     def open(self) -> None:
         """Open and start; what was open is closed first. Raises AudioError. Blocks."""
         self.close()
+        self._callbacks.opened()
         config = self.config
         self._stream = stream = open_first(
             backend=self._backend,
@@ -46,6 +47,7 @@ class AudioOutputHandler:
             rate_hz=config.sample_rate,
             block_frames=config.samples_per_channel,
             pull=self._source.mix_into,
+            speed=self._speed,
         )
 
     def close(self) -> None:
@@ -82,8 +84,11 @@ class AudioOutputHandler:
         else:
             self._meter.add(converter.fill(out))
 
+    def _speed(self) -> float:
+        return self._source.speed
+
     def get_metrics(self) -> dict[str, object]:
-        """Counters since the start; levels (dBFS) and the longest callback since the call before: one caller's.
+        """Counters since the start; levels (dBFS) and what is longest since the call before: one caller's.
 
         `frames`: of the device, at `rate_hz`; `underruns`: blocks for which no voice that had begun had sound;
         `xruns`: blocks before which the device itself ran out; `clipped`: samples at a rail.
@@ -103,6 +108,6 @@ class AudioOutputHandler:
             "rate_hz": stream.rate_hz if stream else 0,
             "channels": stream.channels if stream else 0,
             "latency_ms": round(stream.latency_s * 1000, 1) if stream else 0.0,
-            "callback_ms_max": callbacks.take_longest_ms(),
+            **callbacks.take_figures(),
             "errors": callbacks.errors,
         }

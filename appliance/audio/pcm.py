@@ -60,18 +60,20 @@ def to_float32(samples: Samples, out: F32 | None = None) -> F32:
     return out
 
 
-def mix_down(block: Block, out: F32 | None = None) -> F32:
+def mix_down(block: Block, out: F32 | None = None, spare: F32 | None = None) -> F32:
     """Make an int16 block, shape (frames, channels), mono: scaled float32, shape (frames,).
 
     Two channels are averaged: one-sided sound comes out 6 dB softer, and two sides never clip. Of more only the first
-    counts: microphone arrays put their processed sound there, and some of them the loudspeaker's on another.
+    counts: microphone arrays put their processed sound there, and some of them the loudspeaker's on another. `spare`,
+    like `out`, is scratch for the second channel: numpy would allocate some to add what it has to convert.
     """
     out = np.empty(len(block), np.float32) if out is None else out
+    np.copyto(out, block[:, 0])
     if block.shape[1] == STEREO:
-        np.add(block[:, 0], block[:, 1], out=out, dtype=np.float32)
+        other = np.empty(len(block), np.float32) if spare is None else spare
+        np.copyto(other, block[:, 1])
+        np.add(out, other, out=out)
         np.multiply(out, np.float32(0.5), out=out)
-    else:
-        np.copyto(out, block[:, 0])
     return out
 
 

@@ -48,6 +48,11 @@ class FrameRing:
         return self._written
 
     @property
+    def position(self) -> int:
+        """Where the reader is, counted like `written`."""
+        return self._read
+
+    @property
     def behind(self) -> int:
         """Samples between reader and writer, those beyond the bound included."""
         return max(0, self._written - self._read)

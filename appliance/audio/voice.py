@@ -42,9 +42,9 @@ class Voice:
         """Whether it carries sound now, or did a moment ago."""
         return self._hold > 0
 
-    def write(self, samples: Samples) -> None:
-        """Append, shape (n,). Never waits."""
-        self.buffer.write(samples)
+    def write(self, samples: Samples, at_s: float) -> None:
+        """Append, shape (n,), that came at that time. Never waits."""
+        self.buffer.write(samples, at_s)
 
     def restart(self) -> None:
         """Forget what waits: nobody has read for a while."""
@@ -52,7 +52,7 @@ class Voice:
         self._hold = 0
 
     def add_to(self, total: F32, block: int, rest: int) -> None:
-        """Add the next piece to `total`, at most a frame, scaled. `block`, `rest`: see `JitterBuffer.read`."""
+        """Add the next piece to `total`, scaled. `block`, `rest`: see `JitterBuffer.read`."""
         sound = self._bench.sound[: total.size]
         square_sum = 0.0
         if self.buffer.read(sound, block, rest):
@@ -74,12 +74,15 @@ class Voice:
             self._hold = max(0, self._hold - size)
 
     def get_metrics(self) -> Mapping[str, object]:
-        """What `AudioMixer.get_metrics` says of each stream. Any one thread."""
+        """What `AudioMixer.get_metrics` says of each stream; level and lateness since the call before. One caller's."""
         return {
             "owner": self.owner,
             "level_dbfs": round(self.meter.take()[0], 1),
             "buffer_ms": round(1000 * self.buffer.fill / self._bench.rate_hz, 1),
+            "target_ms": round(1000 * self.buffer.target_s, 1),
             "volume": self.volume,
+            "late_ms_max": round(1000 * self.buffer.take_latest_s(), 1),
+            "bridged": self.buffer.bridged,
             "underruns": self.buffer.underruns,
             "frames": self.buffer.written,
         }

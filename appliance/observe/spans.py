@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from math import log10
 from typing import Final
 
-MAXIMA: Final = frozenset({"peak_dbfs", "callback_ms_max"})
+MAXIMA: Final = frozenset({"peak_dbfs", "callback_ms_max", "callback_gap_ms_max", "late_ms_max"})
 MEANS: Final = frozenset({"level_dbfs"})  # of power
 
 Figures = dict[str, dict[str, object]]

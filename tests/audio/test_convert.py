@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from appliance.audio.convert import CaptureConverter, PlaybackConverter
+from appliance.audio.convert import CaptureConverter, OtherRate, PlaybackConverter
+from appliance.audio.pcm import F32
 from appliance.ports import Samples
 from tests.audio.sounds import tone
 
@@ -61,12 +62,34 @@ def test_resampling_delays_by_a_few_milliseconds(device_hz: int, most_ms: float)
 
 
 def test_a_resampler_that_gives_nothing_becomes_silence() -> None:
-    converter = PlaybackConverter(device_hz=44100, rate_hz=48000, block_frames=441, pull=lambda out: out.fill(1000))
-    out = np.full((441, 2), 99, np.int16)
+    class Nothing:
+        def set_io_ratio(self, *_rates: float) -> None: ...
+
+        def resample_chunk(self, samples: F32) -> F32:
+            return samples[:0]
+
+    player = OtherRate(44100, 48000, 441, lambda out: out.fill(1000))
+    out = np.full(441, 99, np.int16)
     for _ in range(3):
-        converter.fill(out)
+        player.fill(out, 1.0)
     assert out.any()
-    converter._resample = lambda samples: samples[:0]
+    player._engine = Nothing()
     for _ in range(2):
-        converter.fill(out)
+        player.fill(out, 1.0)
     assert not out.any()
+
+
+@pytest.mark.parametrize("device_hz", [*RATES_HZ, 48000])
+@pytest.mark.parametrize("speed", [0.99, 0.9997, 1.0003, 1.01])
+def test_at_another_speed_so_much_more_is_taken(device_hz: int, speed: float) -> None:
+    pulled = Pulled(tone(300, 4.0))
+    block = device_hz // 100
+    converter = PlaybackConverter(
+        device_hz=device_hz, rate_hz=48000, block_frames=block, pull=pulled, speed=lambda: speed
+    )
+    out = np.zeros((block, 1), np.int16)
+    converter.fill(out)
+    begin = pulled.total
+    for _ in range(300):
+        converter.fill(out)
+    assert pulled.total - begin == pytest.approx(300 * block * 48000 / device_hz * speed, abs=2 + 2 * 48000 / device_hz)

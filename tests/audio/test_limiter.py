@@ -7,7 +7,7 @@ import pytest
 
 from appliance.audio.limiter import Limiter
 from appliance.audio.pcm import F32, GainRamp
-from tests.audio.sounds import FRAME, roughness, tone
+from tests.audio.sounds import FRAME, distortion_db, roughness, tone
 
 
 def limited(limiter: Limiter, sound: F32) -> F32:
@@ -33,6 +33,18 @@ def test_what_is_above_is_turned_down_not_cut_off() -> None:
     assert np.abs(loud).max() <= limiter.ceiling + 0.01
     settled = loud[FRAME:].round().astype(np.int16)
     assert roughness(settled) < 1.1 * roughness(tone(300, 0.1, amplitude=29205)), "still a sine"
+
+
+@pytest.mark.parametrize("over_db", [-6, 3, 6, 12])
+@pytest.mark.parametrize("hz", [50, 100, 300, 1033, 5003])
+def test_a_sine_stays_a_sine_below_the_ceiling_and_far_above_it(hz: float, over_db: float) -> None:
+    """1 % is −40 dB."""
+    limiter = made()
+    time_s = np.arange(48000) / 48000
+    sine = (limiter.ceiling * 10 ** (over_db / 20) * np.sin(2 * np.pi * hz * time_s)).astype(np.float32)
+    heard = limited(limiter, sine)
+    assert np.abs(heard).max() <= limiter.ceiling + 0.01
+    assert distortion_db(np.round(heard[24000:]).astype(np.int16)) < -60
 
 
 def test_loudness_comes_back_slowly_and_wholly() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from appliance.audio.mixer import AudioMixer
 from appliance.ports import Samples
+from tests.audio.clocks import HandClock
 from tests.audio.sounds import FRAME, noise
 
 SETTLED_FRAMES = 4  # collecting, fading in and making room take less
@@ -30,7 +31,7 @@ def play(mixer: AudioMixer, voices: list[Samples], block: int) -> Samples:
 def test_voices_that_sound_are_mixed_by_the_formula_of_the_description(
     speakers: list[tuple[float, int]], master: float, seed: int, block: int
 ) -> None:
-    mixer = AudioMixer(volume=master)
+    mixer = AudioMixer(volume=master, clock=HandClock())
     voices = [noise(seed + i, 9600, loudness) for i, (_, loudness) in enumerate(speakers)]
     for index, (volume, _) in enumerate(speakers):
         mixer.set_stream_volume(f"s{index}", volume)
@@ -62,7 +63,7 @@ def _delay(block: int) -> int:
 def test_whatever_happens_in_whatever_order_is_sound_and_never_an_error(
     steps: list[tuple[str, int, int]], mix: str
 ) -> None:
-    mixer = AudioMixer(mix=mix)
+    mixer = AudioMixer(mix=mix, clock=HandClock())
     for step, stream, amount in steps:
         match step:
             case "add":

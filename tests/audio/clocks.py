@@ -1,0 +1,253 @@
+"""A network and a speaker that each have a clock of their own, in simulated time: hours of a call in seconds.
+
+The mixer and the converter are the real ones. What they are compared with is known here and nowhere else: when each
+frame and each block was due, and at what rate the device really runs.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from appliance.audio.convert import PlaybackConverter
+from appliance.audio.mixer import AudioMixer
+from appliance.ports import Samples
+from tests.audio.sounds import FRAME, RATE_HZ, distortion_db, tone
+
+TONE_HZ = 1033  # no whole number of periods in a frame: whatever is lost or doubled leaves a jump in the phase
+EAR_S = 0.2  # length of each sample of the sound that is judged
+
+
+@dataclass
+class HandClock:
+    """`ports.Clock` that stands where it is put."""
+
+    now_s: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def time(self) -> float:
+        return self.now_s
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the network and the speaker are like."""
+
+    device_hz: int = 48000
+    """Rate that the device says it runs at."""
+    device_ppm: Callable[[float], float] = lambda _seconds: 0.0
+    """By how much it runs faster than that, over time."""
+    network_ppm: float = 100.0
+    """By how much the frames come faster than one in 10 ms (100 ppm were measured of the SDK)."""
+    block_ms: float = 10.0
+    bunch: int = 1
+    """Callbacks that come at once."""
+    callback_jitter_s: float = 0.0003
+    """Mean lateness of callbacks, exponential."""
+    frame_jitter_s: float = 0.0005
+    """Mean lateness of frames, exponential."""
+    late_a_minute: float = 0.0
+    """Stalls a minute in which frames pile up."""
+    late_s: tuple[float, float] = (0.02, 0.05)
+    """Shortest and longest of them."""
+    late_at_s: tuple[float, ...] = ()
+    """When there is one, if not at random."""
+    stall_at_s: float = math.inf
+    """When the speaker does not ask for anything, for `stall_s`."""
+    stall_s: float = 0.0
+    pauses: bool = False
+    """Whether the tone pauses for 0.2 s in each second, as people do."""
+    playout_ms: int = 20
+
+
+@dataclass
+class Heard:
+    """What is known at the end."""
+
+    seconds: float = 0.0
+    underruns: int = 0
+    trimmed_ms: float = 0.0
+    stretched_ms: float = 0.0
+    dropped: int = 0
+    errors: int = 0
+    off_target_ms: float = 0.0
+    """Largest distance of the true wait from the target, settled."""
+    off_target_share: float = 0.0
+    """Share of blocks for which that was more than 5 ms."""
+    pitch_cents: float = 0.0
+    """Largest error of the pitch, settled."""
+    distortion_db: float = -200.0
+    """Worst THD+N of all samples of the sound in which nothing was cut or played again."""
+    judged: int = 0
+    """Samples of the sound that were judged."""
+    target_ms: tuple[float, float] = (math.inf, 0.0)
+    wait_ms: list[float] = field(default_factory=list)
+    """The true wait, once a second."""
+
+
+class Call:
+    """One voice from a network to a speaker."""
+
+    def __init__(self, conditions: Conditions, *, seed: int = 1) -> None:
+        self.conditions = conditions
+        self.clock = HandClock()
+        self.mixer = AudioMixer(playout_ms=conditions.playout_ms, clock=self.clock)
+        self.block = round(conditions.device_hz * conditions.block_ms / 1000)
+        self.converter = PlaybackConverter(
+            device_hz=conditions.device_hz,
+            rate_hz=RATE_HZ,
+            block_frames=self.block,
+            pull=self.mixer.mix_into,
+            speed=lambda: self.mixer.speed,
+        )
+        self._random = random.Random(seed)
+        self._sound = tone(TONE_HZ, 1.0)
+        if conditions.pauses:
+            self._sound[: RATE_HZ // 5] = 0
+        self._begin_s = self.clock.now_s
+        self._frames = self._arrivals()
+        self._next = next(self._frames)
+        self._elapsed_s = self._begin_s + 0.0837  # the speaker was opened at some time, in no step with the network
+
+    # ---- the two clocks
+
+    def _arrivals(self) -> Iterator[tuple[float, Samples]]:
+        """When each frame comes, never before the one before it, and the frame."""
+        conditions, rng = self.conditions, self._random
+        pace_s = 0.01 / (1 + conditions.network_ppm / 1e6)
+        stall_s, stalled_until_s, came_s, number = self._stall_after(self.clock.now_s), 0.0, 0.0, 0
+        while True:
+            due_s = self._begin_s + number * pace_s
+            if due_s >= stall_s:
+                stalled_until_s = due_s + rng.uniform(*conditions.late_s)
+                stall_s = self._stall_after(stalled_until_s)
+            late_s = rng.expovariate(1 / conditions.frame_jitter_s) if conditions.frame_jitter_s else 0.0
+            came_s = max(came_s, due_s + min(late_s, 0.005), stalled_until_s)
+            begin = number * FRAME % self._sound.size
+            yield came_s, self._sound[begin : begin + FRAME]
+            number += 1
+
+    def _stall_after(self, at_s: float) -> float:
+        for stall_s in self.conditions.late_at_s:
+            if self._begin_s + stall_s > at_s:
+                return self._begin_s + stall_s
+        rate = self.conditions.late_a_minute / 60
+        return at_s + self._random.expovariate(rate) if rate else math.inf
+
+    def _callbacks(self) -> Iterator[tuple[float, float, bool]]:
+        """(when it was due, when it came, whether it is the last of a bunch)."""
+        conditions, number = self.conditions, 0
+        while True:
+            late_s = min(0.008, self._random.expovariate(1 / conditions.callback_jitter_s))
+            due_s = self._elapsed_s
+            for turn in range(conditions.bunch):
+                yield due_s, due_s + late_s, turn == conditions.bunch - 1
+                number += 1
+                rate_hz = conditions.device_hz * (1 + conditions.device_ppm(self._elapsed_s - self._begin_s) / 1e6)
+                stalls = (
+                    self._elapsed_s < self._begin_s + conditions.stall_at_s <= self._elapsed_s + self.block / rate_hz
+                )
+                self._elapsed_s += self.block / rate_hz + stalls * conditions.stall_s
+
+    # ---- the call
+
+    def run(
+        self,
+        seconds: float,
+        *,
+        settle_s: float = 60.0,
+        every_s: float = 10.0,
+        each_hour: Callable[[Heard], None] = lambda _heard: None,
+    ) -> Heard:
+        """Let so much time pass. Delay and pitch are judged after `settle_s`, the sound every `every_s`."""
+        heard, out = Heard(), np.zeros((self.block, 1), np.int16)
+        ear, listen_s = _Ear(self), self._begin_s + settle_s
+        blocks = off = 0
+        second_s = self._begin_s
+        for due_s, came_s, last in self._callbacks():
+            if due_s - self._begin_s >= seconds:
+                break
+            self._deliver(came_s)
+            self.clock.now_s = came_s
+            speed = self.mixer.speed
+            self.converter.fill(out)
+            settled = due_s - self._begin_s >= settle_s
+            if settled and last:
+                away_ms = self._judge(heard, due_s, speed)
+                blocks, off = blocks + 1, off + (away_ms > 5)
+            if due_s >= second_s and last:
+                heard.seconds = second_s - self._begin_s
+                if heard.seconds and heard.seconds % 3600 == 0:
+                    each_hour(self._sum_up(heard))
+                heard.wait_ms.append(1000 * self._true_wait_s(due_s))
+                second_s += 1.0
+            if due_s >= listen_s and ear.listen(out[:, 0]):
+                ear.tell(heard)
+                listen_s += every_s
+        heard.off_target_share = off / max(1, blocks)
+        heard.seconds = seconds
+        return self._sum_up(heard)
+
+    def _deliver(self, until_s: float) -> None:
+        while self._next[0] <= until_s:
+            self.clock.now_s = self._next[0]
+            self.mixer.add_audio_data(self._next[1], "bob")
+            self._next = next(self._frames)
+
+    def _judge(self, heard: Heard, due_s: float, speed: float) -> float:
+        buffer = self.mixer._voices[0].buffer
+        target_ms = 1000 * buffer.target_s
+        away_ms = abs(1000 * self._true_wait_s(due_s) - target_ms)
+        heard.off_target_ms = max(heard.off_target_ms, away_ms)
+        heard.target_ms = (min(heard.target_ms[0], target_ms), max(heard.target_ms[1], target_ms))
+        conditions = self.conditions
+        true = (1 + conditions.device_ppm(due_s - self._begin_s) / 1e6) / (1 + conditions.network_ppm / 1e6)
+        heard.pitch_cents = max(heard.pitch_cents, abs(1200 * math.log2(speed * true)))
+        return away_ms
+
+    def _true_wait_s(self, due_s: float) -> float:
+        """From when the next frame boundary after what was read last was due, to when the block was due."""
+        position = self.mixer._voices[0].buffer._ring.position
+        return due_s - self._begin_s - (position / FRAME - 1) * 0.01 / (1 + self.conditions.network_ppm / 1e6)
+
+    def _sum_up(self, heard: Heard) -> Heard:
+        metrics = self.mixer.get_metrics()
+        voice = metrics["per_stream"]["bob"]  # type: ignore[index]
+        heard.underruns, heard.dropped = voice["underruns"], metrics["dropped"]  # type: ignore[assignment]
+        heard.trimmed_ms, heard.stretched_ms = metrics["trimmed_ms"], metrics["stretched_ms"]  # type: ignore[assignment]
+        heard.errors = metrics["errors"]  # type: ignore[assignment]
+        return heard
+
+
+class _Ear:
+    """Collects a piece of what is played and judges it, unless something was cut or played again meanwhile."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._pieces: list[Samples] = []
+        self._jumped = (0, 0)
+
+    def listen(self, played: Samples) -> bool:
+        """True when there is enough."""
+        if not self._pieces:
+            self._jumped = self._jumps()
+        self._pieces.append(played.copy())
+        return sum(piece.size for piece in self._pieces) >= EAR_S * self._call.conditions.device_hz
+
+    def tell(self, heard: Heard) -> None:
+        """Judge it and begin anew."""
+        sound, self._pieces = np.concatenate(self._pieces), []
+        if self._jumped == self._jumps():
+            heard.judged += 1
+            conditions = self._call.conditions
+            heard.distortion_db = max(heard.distortion_db, distortion_db(sound, conditions.device_hz))
+
+    def _jumps(self) -> tuple[int, int]:
+        buffer = self._call.mixer._voices[0].buffer
+        return buffer.trimmed + buffer.underruns, buffer.stretched
