@@ -15,51 +15,72 @@ from typing import Any, Final
 
 import structlog
 
-from appliance import __version__
+from appliance import __version__, realtime
+from appliance.afresh import HeldSignals, MemoryWatch, is_replacement, release_signals, replace_process
 from appliance.audio.portaudio import PortAudioBackend
 from appliance.audio.worker import DeviceWorker
 from appliance.clock import SystemClock
 from appliance.doctor import Context, Result, run_checks
 from appliance.errors import AltoError, ConfigError
+from appliance.network.entrance import entrance
 from appliance.network.server import EmbeddedServer, find_binary
+from appliance.network.servertime import ServerTime
 from appliance.network.token import token_source
 from appliance.observe.log import LogPipe, configure
 from appliance.observe.metrics import MetricsReporter
 from appliance.observe.status import StatusServer
 from appliance.observe.systemd import Notifier
+from appliance.observe.watchdog import WATCHDOG_S, Watchdog
 from appliance.orchestrator import AudioClientOrchestrator, audio_config
 from appliance.ports import Session, TokenSource
-from appliance.reload import Reloader
+from appliance.reload import Keeper, Reloader
 from appliance.report import StationReport
 from appliance.settings.changes import Changes
+from appliance.settings.kept import LastGood
 from appliance.settings.load import Loaded
 from appliance.settings.model import EMBEDDED, Settings
-from appliance.settings.paths import state_dir, status_socket
+from appliance.settings.paths import file_stem, state_dir, status_socket
+from appliance.settings.sources import Sources
 from appliance.supervisor import State, Supervisor
 
 log = structlog.get_logger()
 
-STOP_S: Final = 1.8  # systemd and people expect an end within two seconds
-EXIT_S: Final = 0.6  # for the interpreter and the SDK's native threads to wind up; then the process ends hard
+STOP_S: Final = 1.4  # systemd and people expect an end within two seconds: so long everything may take to close…
+CLOCK_LOOK_S: Final = 10.0  # soon enough for a log line, and nothing for a processor
+EXIT_S: Final = 0.4  # …then the interpreter and the SDK's native threads may wind up; then the process ends hard
+BEAT_S: Final = 1.0  # how often the watchdogs hear that the station lives
 
+EX_SOFTWARE: Final = 70
 EX_CONFIG: Final = 78
 
 
-def run(load: Callable[[], Loaded]) -> int:
-    """Be a station until SIGTERM or SIGINT; returns the exit code. `load` reads alto.yaml, also again later."""
+def run(sources: Sources) -> int:
+    """Be a station until SIGTERM or SIGINT; returns the exit code. Once in a process."""
+    problems: tuple[object, ...] = ()
     try:
-        loaded = load()
+        loaded = sources.load()
     except ConfigError as error:
-        configure(level="info")
-        log.error("config.rejected", file=_first_file(error), problems=[str(problem) for problem in error.problems])
-        return EX_CONFIG
+        problems = error.problems
+        kept = LastGood(state_dir()).find()
+        instead = sources.load_kept(kept) if kept is not None else None
+        if instead is None:
+            configure(level="info")
+            _say_rejected(problems)
+            return EX_CONFIG
+        loaded = instead
+    precedence = realtime.claim()
     # Not asyncio.run: it cancels every task at its end, and a cancelled native connect that comes in later panics
     # the SDK. What still runs then ends with the process.
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     pipe = configure(level=loaded.settings.log.level.value, format=loaded.settings.log.format.value)
     pipe.bind(identity=loaded.settings.identity)
-    appliance = Appliance(loaded, load, pipe)
+    if problems:
+        _say_rejected(problems)
+    watchdog = Watchdog(state_dir() / f"{file_stem(loaded.settings.identity)}.last-words")
+    watchdog.tell()
+    watchdog.feed()
+    appliance = Appliance(loaded, problems, sources, pipe, watchdog)
     appliance.listen(loop)
     settings = loaded.settings
     log.info(
@@ -68,14 +89,31 @@ def run(load: Callable[[], Loaded]) -> int:
         room=settings.room,
         version=__version__,
         pid=os.getpid(),
+        restarted=is_replacement(),
     )
-    log.info("config.loaded", file=loaded.path, warnings=[str(warning) for warning in loaded.warnings])
+    precedence.tell()
+    _say_loaded(loaded)
     pipe.watch_loop(loop)
     loop.run_until_complete(appliance.run())
-    log.info("appliance.stopped", code=0, took_s=round(time.monotonic() - appliance.asked_to_stop_at, 3))
+    watchdog.close()
+    code = 0 if appliance.held is None else _start_afresh(appliance.held, pipe)
+    log.info("appliance.stopped", code=code, took_s=round(time.monotonic() - appliance.asked_to_stop_at, 3))
     pipe.flush()
-    _end_soon(0)
-    return 0
+    _end_soon(code)
+    return code
+
+
+def _start_afresh(held: HeldSignals, pipe: LogPipe) -> int:
+    """Returns only, with the exit code, when the process ends after all."""
+    pipe.flush()
+    if reason := held.asked_to_end():
+        log.info("appliance.stopping", reason=reason)
+        return 0
+    try:
+        replace_process()
+    except OSError as error:
+        pipe.report_bug("restart", error)
+    return EX_SOFTWARE
 
 
 async def examine(load: Callable[[], Loaded], socket: Callable[[], Path]) -> list[Result]:
@@ -92,14 +130,28 @@ async def examine(load: Callable[[], Loaded], socket: Callable[[], Path]) -> lis
     )
 
 
-def _first_file(error: ConfigError) -> str:
-    """The file that the first problem is about."""
-    return str(getattr(error.problems[0], "file", "")) if error.problems else ""
+def _say_rejected(problems: tuple[object, ...]) -> None:
+    file = str(getattr(problems[0], "file", "")) if problems else ""
+    log.error("config.rejected", file=file, problems=[str(problem) for problem in problems])
 
 
-def _end_soon(code: int) -> None:
-    """A native thread that hangs must not keep a stopped station in the process list."""
-    timer = threading.Timer(EXIT_S, os._exit, (code,))
+def _say_loaded(loaded: Loaded) -> None:
+    warnings = [str(warning) for warning in loaded.warnings]
+    if loaded.kept_at is None:
+        log.info("config.loaded", file=loaded.path, warnings=warnings)
+        return
+    log.warning(
+        "config.fallback",
+        file=loaded.path,
+        since=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(loaded.kept_at)),
+        warnings=warnings,
+        fix=f"repair {loaded.path}: it is taken up when it is saved; alto check tells what is wrong",
+    )
+
+
+def _end_soon(code: int, after_s: float = EXIT_S) -> None:
+    """Whatever hangs while everything is closed must not keep a stopped station in the process list."""
+    timer = threading.Timer(after_s, os._exit, (code,))
     timer.daemon = True
     timer.start()
 
@@ -107,11 +159,20 @@ def _end_soon(code: int) -> None:
 class Appliance:
     """All parts of one station."""
 
-    def __init__(self, loaded: Loaded, load: Callable[[], Loaded], pipe: LogPipe) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        problems: tuple[object, ...],
+        sources: Sources,
+        pipe: LogPipe,
+        watchdog: Watchdog,
+    ) -> None:
         settings = loaded.settings
         self.clock = SystemClock()
+        self.stopping = False
         self.asked_to_stop_at = self.clock.monotonic()
         self.pipe = pipe
+        self.watchdog = watchdog
         self.notifier = Notifier()
         self.sessions = Sessions(clock=self.clock)
         self.supervisor = Supervisor(
@@ -128,7 +189,25 @@ class Appliance:
             clock=self.clock,
             lines_dropped=lambda: pipe.lines_dropped,
         )
-        self.reloader = Reloader(loaded=loaded, load=load, apply=self._apply, on_secret=self.supervisor.retry_now)
+        self.reloader = Reloader(
+            loaded=loaded,
+            problems=problems,
+            load=sources.load,
+            apply=self._apply,
+            on_secret=self.supervisor.retry_now,
+        )
+        self.memory = MemoryWatch(
+            clock=self.clock,
+            limit_mb=lambda: self.supervisor.settings.supervisor.restart_rss_mb,
+            in_room=lambda: self.supervisor.state in (State.ONLINE, State.DEGRADED),
+            attended=lambda: self.status.attended,
+            figures=self.metrics.sample,
+            restart=self._restart,
+        )
+        self.held: HeldSignals | None = None
+        """Set at the end when a fresh process is to take over."""
+        self._renewing = False
+        self.keeper = Keeper(LastGood(state_dir()))
         self.report.reloader = self.reloader
         self.status = StatusServer(path=status_socket(settings), provider=self.report, recorder=self.report)
 
@@ -137,30 +216,48 @@ class Appliance:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number.name.lower())
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        release_signals()
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT."""
+        """Until SIGTERM or SIGINT, or until it is time for a fresh process: then `held` is set."""
         await self._open_status()
+        self.keeper.keep(self.reloader.loaded)
         helpers = [
             _task(self.metrics.run(), "metrics"),
             _task(self.reloader.run(self._reloaded), "reload"),
-            _task(self._measure_link(), "link-stats"),
-            _task(self._feed_watchdog(), "watchdog"),
+            _task(self.keeper.run(), "keep"),
+            _task(self.memory.run(), "memory"),
+            _task(self.sessions.watch_clock(), "clock"),
+            _task(self._feed_watchdogs(), "watchdog"),
         ]
         await self.supervisor.run()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_S):
+            async with asyncio.timeout(STOP_S - (self.clock.monotonic() - self.asked_to_stop_at)):
                 await asyncio.gather(self.sessions.close(), self.status.close())
                 for helper in helpers:
                     helper.cancel()
                 await asyncio.gather(*helpers, return_exceptions=True)
+        if self._renewing:
+            held = await HeldSignals.hold()
+            self.held = held if self._renewing else None
 
     # ---- what comes from outside ----
 
     def _stop(self, reason: str) -> None:
-        log.info("appliance.stopping", reason=reason)
+        if self.stopping:
+            return
+        self.stopping = True
         self.asked_to_stop_at = self.clock.monotonic()
+        _end_soon(0, STOP_S + EXIT_S)
+        log.info("appliance.stopping", reason=reason)
+        self._renewing = False
         self.notifier.stopping("asked to stop")
+        self.supervisor.stop()
+
+    def _restart(self) -> None:
+        self.asked_to_stop_at = self.clock.monotonic()
+        self._renewing = True
+        self.notifier.reloading()  # not stopping: for systemd the service goes on
         self.supervisor.stop()
 
     def _reload(self) -> None:
@@ -171,7 +268,9 @@ class Appliance:
     async def _reloaded(self) -> None:
         self.notifier.ready(self._status_line())
 
-    def _apply(self, settings: Settings, changes: Changes) -> None:
+    def _apply(self, loaded: Loaded, changes: Changes) -> None:
+        settings = loaded.settings
+        self.keeper.keep(loaded)
         self.pipe.bind(identity=settings.identity)
         if changes.log:
             self.pipe.set_level(settings.log.level.value)
@@ -181,13 +280,13 @@ class Appliance:
             self.sessions.forget()
         self.supervisor.apply(settings, changes)
 
-    def _on_state(self, state: State, why: str) -> None:
+    def _on_state(self, state: State, _why: str) -> None:
         self.report.note_error()
         if state is State.CONNECTING and self.supervisor.entered[State.CONNECTING] == 1:
             # Ready once it looks after itself: a boot must not wait for a server that is away.
             self.notifier.ready(self._status_line())
         else:
-            self.notifier.status(f"{state}: {why}")
+            self.notifier.status(self._status_line())
 
     # ---- what runs beside the supervisor ----
 
@@ -199,23 +298,19 @@ class Appliance:
             path = status_socket(self.supervisor.settings)
             log.warning("status.unavailable", path=path, detail=str(error), fix=getattr(error, "fix", ""))
 
-    async def _measure_link(self) -> None:
-        """Fresh link figures in each `metrics` line: asking the SDK takes a millisecond."""
+    async def _feed_watchdogs(self) -> None:
+        """Both hear how long ago the supervisor made progress: a stuck loop or a stuck supervisor ends the process."""
         while True:
-            await asyncio.sleep(min(self.supervisor.settings.metrics.interval_s / 2, 2.0))
-            session = self.supervisor.session
-            if isinstance(session, AudioClientOrchestrator):
-                await session.network.refresh_stats()
-
-    async def _feed_watchdog(self) -> None:
-        """Only while the supervisor makes progress: a stuck loop, or a stuck supervisor, ends the process."""
-        while True:
-            await asyncio.sleep(1.0)
-            if self.clock.monotonic() - self.supervisor.looked_at < 10.0:
+            idle_s = self.clock.monotonic() - self.supervisor.looked_at
+            self.watchdog.feed(idle_s)
+            if idle_s < WATCHDOG_S:
                 self.notifier.watchdog()
+            await asyncio.sleep(BEAT_S)
 
     def _status_line(self) -> str:
-        return f"{self.supervisor.state}: {self.supervisor.detail or self.supervisor.reason}"
+        """The sentence for `systemctl status`."""
+        warning = f"{self.reloader.loaded.path} is not in force, see alto status; " if self.reloader.problems else ""
+        return f"{warning}{self.supervisor.state}: {self.supervisor.detail or self.supervisor.reason}"
 
 
 class Sessions:
@@ -223,6 +318,7 @@ class Sessions:
 
     def __init__(self, *, clock: SystemClock) -> None:
         self._clock = clock
+        self._time = ServerTime(clock)
         self._backend = PortAudioBackend()
         self._worker = DeviceWorker()
         self._server: EmbeddedServer | None = None
@@ -254,6 +350,12 @@ class Sessions:
         """The settings changed: the next session asks for its right anew."""
         self._tokens = None
 
+    async def watch_clock(self) -> None:
+        """Tell of a wall clock that is set, or jumps, while a call runs."""
+        while True:
+            await asyncio.sleep(CLOCK_LOOK_S)
+            self._time.look()
+
     async def close(self) -> None:
         """Stop the embedded server. Bounded."""
         if self._server is not None:
@@ -264,7 +366,7 @@ class Sessions:
             await self._server.stop()
             self._server = None
         if settings.livekit.url != EMBEDDED:
-            return token_source(settings, self._clock)
+            return entrance(settings, self._time)
         server = EmbeddedServer(settings=settings.livekit.embedded, state_dir=state_dir(), clock=self._clock)
         await server.start()
         self._server = server

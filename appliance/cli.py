@@ -1,6 +1,7 @@
 """The command `alto`: flags, output and exit codes. It decides nothing.
 
-What a command needs is imported when it runs: `alto check` loads neither the SDK nor PortAudio.
+What a command needs is imported when it runs: `alto check` loads neither the SDK nor PortAudio, and `alto run` minds
+signals before it loads anything.
 """
 
 from __future__ import annotations
@@ -8,14 +9,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from appliance import __version__
 from appliance.errors import AltoError, ConfigError
-from appliance.settings.load import Loaded, Problem, find_config, load
+
+if TYPE_CHECKING:
+    from appliance.settings.load import Loaded
+    from appliance.settings.sources import Sources
 
 EX_OK: Final = 0
 EX_USAGE: Final = 64  # the numbers are sysexits.h's
@@ -165,9 +170,10 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
 
 def run_station(args: argparse.Namespace) -> int:
     """`alto run`."""
+    _mind_early_signals()
     from appliance.app import run
 
-    return run(lambda: _load(args))
+    return run(_sources(args))
 
 
 def check(args: argparse.Namespace) -> int:
@@ -258,12 +264,26 @@ def doctor(args: argparse.Namespace) -> int:
     return doctor_.exit_code(results)
 
 
+def _mind_early_signals() -> None:
+    """Until the station listens itself, seconds later on a small board: nothing is open yet, so an end is an end at
+    once, in order, and a reload is none, because alto.yaml has not been read."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: os._exit(EX_OK))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 # ---- helpers -----------------------------------------------------------------------------------------------------
 
 
 def _load(args: argparse.Namespace) -> Loaded:
+    return _sources(args).load()
+
+
+def _sources(args: argparse.Namespace) -> Sources:
+    from appliance.settings.sources import Sources
+
     names = {key: flag for flag, key, _, _ in OVERRIDES} | {key: f"--set {key}" for key, _ in getattr(args, "set", ())}
-    return load(find_config(args.config, os.environ), flags=_flags(args), env=os.environ, flag_names=names)
+    return Sources(os.environ, args.config, _flags(args), names)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -305,6 +325,8 @@ def _socket(args: argparse.Namespace) -> Path:
 
 def _problem(problem: object) -> object:
     """A problem for programs: its fields, and the line a person reads."""
+    from appliance.settings.problems import Problem
+
     fields = problem.as_dict() if isinstance(problem, Problem) else {}
     return {**fields, "text": str(problem)}
 

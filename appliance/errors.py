@@ -139,3 +139,9 @@ class Stalled(AltoError):
     """Everything looks connected, yet frames stopped moving."""
 
     reason = "stalled"
+
+
+class Unmended(Stalled):
+    """The server answers again, and the broken session did not come back by itself."""
+
+    reason = "unmended"

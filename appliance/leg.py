@@ -18,6 +18,7 @@ from appliance.ports import AudioStream, BlockingCalls, Clock, Leg, LegReport, L
 log = structlog.get_logger()
 
 SILENT_S: Final = 0.6  # the longest block is 50 ms and PulseAudio may bunch 200 ms: three times that is no hiccup
+OPEN_S: Final = 4.0  # three tries of a second each to start, and the list of devices; more is a driver that hangs
 CLOSE_S: Final = 0.8  # stop() of a pulled card returns at once (measured); a hung driver must not hold up the exit
 
 
@@ -65,6 +66,8 @@ class AudioLeg:
         self._lost_at: float | None = None
         self._try_at = 0.0
         self._job: asyncio.Task[None] | None = None
+        self._opening: asyncio.Future[None] | None = None
+        self._outdated = False
         self._closed = False
 
     @property
@@ -76,12 +79,11 @@ class AudioLeg:
         """Open now. Raises AudioError. Does nothing when the leg is off."""
         if self._state is not LegState.MISSING or self._closed:
             return
-        try:
-            await self._worker.submit(self.handler.open)
-        except AltoError as error:
-            self._lose(error)
-            raise
-        self._found()
+        if self._opening is None:
+            self._outdated = False
+            self._opening = self._worker.submit(self.handler.open)
+        await asyncio.wait({self._opening}, timeout=OPEN_S)
+        self._take_up()
 
     async def open_or_wait(self) -> None:
         """Open now, or let `tend` try again later."""
@@ -91,9 +93,11 @@ class AudioLeg:
     def tend(self) -> None:
         """Notice callbacks that stopped; start the next try when it is due. Returns at once."""
         now = self._clock.monotonic()
-        if self._busy or self._closed:
+        if self._busy or self._closed or self._hangs:
             return
-        if self._state is LegState.OK and self._silent_for(now) > SILENT_S:
+        if self._state is LegState.OK and self._outdated:
+            self._start(self._reopen())
+        elif self._state is LegState.OK and self._silent_for(now) > SILENT_S:
             error = DeviceLost(
                 f"{self.leg} device {self.handler.device!r} stopped delivering",
                 fix="is it plugged in? alto takes it up again by itself",
@@ -107,7 +111,10 @@ class AudioLeg:
         """The device settings changed: close what is open and open what is wanted now."""
         if self._closed or self._state is LegState.OFF:
             return
-        self._start(self._reopen())
+        if self._hangs:
+            self._outdated = True  # two calls in one driver at a time would be one too many
+        else:
+            self._start(self._reopen())
 
     async def close(self) -> None:
         """Free the device; idempotent, bounded."""
@@ -115,9 +122,32 @@ class AudioLeg:
         if self._job is not None:
             self._job.cancel()
             await asyncio.gather(self._job, return_exceptions=True)
+        if self._opening is not None:  # what comes open late would hold the device for ever
+            self._opening.add_done_callback(lambda _opened: self._worker.submit(self.handler.close))
         await self._close_handler()
 
     # ---- inside ----
+
+    @property
+    def _hangs(self) -> bool:
+        """Whether a try to open is inside the driver."""
+        return self._opening is not None and not self._opening.done()
+
+    def _take_up(self) -> None:
+        """What became of the try to open. Raises AudioError."""
+        opening = self._opening
+        if opening is None:
+            return
+        try:
+            if not opening.done():
+                name = self.handler.device
+                raise DeviceLost(f"{self.leg} device {name!r}: its driver does not answer", fix="plug it in again")
+            self._opening = None
+            opening.result()
+        except AltoError as error:
+            self._lose(error)
+            raise
+        self._found()
 
     @property
     def _busy(self) -> bool:
@@ -140,10 +170,10 @@ class AudioLeg:
         await self.open_or_wait()
 
     async def _close_handler(self) -> None:
-        try:
-            await asyncio.wait_for(self._worker.submit(self.handler.close), CLOSE_S)
-        except TimeoutError:
-            log.warning("audio.close_stuck", leg=self.leg, device=self.handler.device)
+        device, closing = self.handler.device, self._worker.submit(self.handler.close)
+        done, _ = await asyncio.wait({closing}, timeout=CLOSE_S)  # not wait_for: it would drop a call that must be made
+        if not done:
+            log.warning("audio.close_stuck", leg=self.leg, device=device)
 
     def _silent_for(self, now: float) -> float:
         return now - max(self.handler.last_block_at or 0.0, self._opened_at)

@@ -16,7 +16,7 @@ from appliance.clock import SystemClock
 from appliance.errors import Rejected
 from appliance.leg import AudioLeg, Handler
 from appliance.network.manager import LiveKitNetworkManager
-from appliance.ports import AudioBackend, BlockingCalls, Clock, Leg, LegReport, Link, RoomConnection
+from appliance.ports import AudioBackend, BlockingCalls, Clock, Knock, Leg, LegReport, Link, RoomConnection
 from appliance.settings.changes import Changes
 from appliance.settings.model import Settings
 
@@ -58,6 +58,7 @@ class AudioClientOrchestrator:
         *,
         backend: AudioBackend | None = None,
         new_room: Callable[[], RoomConnection] | None = None,
+        knock: Knock | None = None,
         worker: BlockingCalls | None = None,
         clock: Clock | None = None,
         volumes: Mapping[str, float] | None = None,
@@ -93,6 +94,7 @@ class AudioClientOrchestrator:
             frames=None if config.no_capture else self.input.frames,
             sample_rate=config.sample_rate,
             clock=clock,
+            knock=knock or _real_knock(),
             on_change=on_change,
         )
         enabled = {Leg.INPUT: not config.no_capture, Leg.OUTPUT: not config.no_playback}
@@ -172,10 +174,19 @@ class AudioClientOrchestrator:
             if changed:
                 self._legs[leg].reopen()
 
+    async def knock(self) -> None:
+        """See `ports.Session.knock`."""
+        await self.network.knock()
+
     @property
     def link(self) -> Link:
         """How the connection to the room is doing."""
         return self.network.link
+
+    @property
+    def recovering_why(self) -> str:
+        """See `ports.Session.recovering_why`."""
+        return self.network.recovering_why
 
     @property
     def closed_by(self) -> Exception | None:
@@ -216,3 +227,9 @@ def _real_room(sample_rate: int) -> Callable[[], RoomConnection]:
     from appliance.network.livekit_room import LiveKitRoom
 
     return lambda: LiveKitRoom(sample_rate=sample_rate)
+
+
+def _real_knock() -> Knock:
+    from appliance.network.knock import knock
+
+    return knock

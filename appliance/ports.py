@@ -188,6 +188,9 @@ class LinkStats:
     concealment_ratio: float | None = None
     path: str = ""
     """The transport in use, e.g. `udp host`, `tcp relay`; empty while unknown."""
+    bytes_received: int | None = None
+    """All that the transport received so far, RTCP and STUN included: it moves while the path is alive, however quiet
+    the room. Starts again when the SDK makes a new transport."""
 
 
 class RemoteVoice(Protocol):
@@ -267,6 +270,23 @@ class RoomConnection(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server says when it is asked whether it is there."""
+
+    took_s: float
+    server_time: float | None
+    """Its clock, in seconds since 1970, to the second; None: it does not say."""
+
+
+class Knock(Protocol):
+    """Asking a server, past the SDK, whether it answers; `network.knock.knock` is the real one."""
+
+    async def __call__(self, url: str) -> Answer:
+        """Raises Unreachable, AttemptTimedOut; Rejected when `url` is no address. May be cancelled at any time."""
+        ...
+
+
 class TokenSource(Protocol):
     """Where the right to join comes from."""
 
@@ -323,7 +343,7 @@ class Link(StrEnum):
 
     UP = "up"
     RECOVERING = "recovering"
-    """The SDK noticed a break and mends it by itself."""
+    """It broke, and may come back by itself; `Session.recovering_why` says how that shows."""
     CLOSED = "closed"
 
 
@@ -355,8 +375,18 @@ class Session(Metrics, Protocol):
         """Take up what can change without leaving the room."""
         ...
 
+    async def knock(self) -> None:
+        """Ask the server itself, past the SDK, whether it answers. Raises Unreachable, AttemptTimedOut."""
+        ...
+
     @property
     def link(self) -> Link: ...
+
+    @property
+    def recovering_why(self) -> str:
+        """Empty while `link` is not RECOVERING, else `connection_lost` (the SDK noticed and mends) or `media_stalled`
+        (nothing arrives although the SDK is content)."""
+        ...
 
     @property
     def closed_by(self) -> Exception | None:

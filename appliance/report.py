@@ -78,6 +78,8 @@ class StationReport:
             report["config_file"] = str(self.reloader.loaded.path)
             report["config_warnings"] = [str(warning) for warning in self.reloader.loaded.warnings]
             report["config_problems"] = [str(problem) for problem in self.reloader.problems]
+            if self.reloader.loaded.kept_at is not None:
+                report["config_kept_at"] = self.reloader.loaded.kept_at
         return report
 
     def get_metrics(self) -> Mapping[str, Mapping[str, object]]:

@@ -16,8 +16,10 @@ from typing import Final
 import structlog
 
 from appliance.backoff import Backoff
-from appliance.errors import AltoError, Evicted, Policy, Stalled
+from appliance.errors import AltoError, Evicted, Policy, Stalled, Unmended
+from appliance.outage import Outages
 from appliance.ports import Clock, Leg, LegReport, LegState, Link, Session, SessionFactory
+from appliance.recovery import Recovery
 from appliance.settings.changes import Changes
 from appliance.settings.model import Settings
 
@@ -27,6 +29,9 @@ LOOK_S: Final = 0.25  # a leg that fell silent is noticed within 1 s: its own 0.
 STABLE_S: Final = 10.0  # longer than a server needs to throw out somebody whom it just let in
 EVICTED_MIN_S: Final = 60.0  # two devices under one identity: at most one takeover a minute…
 EVICTED_MAX_S: Final = 900.0  # …growing to a quarter of an hour
+EAGER_S: Final = 300.0  # most outages are a restart or a pulled plug: that long somebody waits beside the device…
+EAGER_MAX_S: Final = 1.0  # …so that the call is back within 3 s of the server's return: this pause, a question, a join
+UNMENDED_MIN_S: Final = 0.1  # the server answers: no reason to wait but that hundreds may have noticed just now
 
 
 class State(StrEnum):
@@ -60,7 +65,11 @@ NEXT: Final[Mapping[State, frozenset[State]]] = {
 """The table of STATES in ARCHITECTURE.md; `_enter` refuses everything else."""
 
 
-_ON_PURPOSE: Final = ("stopped", "config_changed")  # somebody wanted it: no reason to worry whoever reads the log
+_BREAKS: Final = {
+    "connection_lost": "the connection broke; the SDK is mending it",
+    "media_stalled": "nothing arrives any more although the connection looks open",
+}
+"""`Session.recovering_why` in words."""
 
 
 class _Renew(AltoError):
@@ -104,9 +113,8 @@ class Supervisor:
         self._renew = False
         self._retry_now = False
         self._failures: Counter[type[AltoError]] = Counter()
-        self._down_since: float | None = None
-        self._up_since: float | None = None
-        self._retry_said = ""
+        self._outages = Outages(clock)
+        self._recovery: Recovery | None = None
 
     # ---- called from outside, on the loop thread ----
 
@@ -162,9 +170,9 @@ class Supervisor:
             await self._join()
             await self._stay()
             if self._stopping:
-                self._say_down("stopped", "asked to stop")
+                self._outages.lost("stopped", "asked to stop")
         except _Renew as why:
-            self._say_down(why.reason, why.message)
+            self._outages.lost(why.reason, why.message)
         except AltoError as error:
             failure = error
         except Exception as error:  # a bug of ours must not end an intercom: it is told in full, counted, retried
@@ -189,8 +197,7 @@ class Supervisor:
             if not task.done():
                 task.cancel()  # the room itself never cancels the native connect: see RoomConnection.connect
                 await asyncio.gather(task, return_exceptions=True)
-        self._up_since = self._clock.monotonic()
-        self._say_up(took_s=self._up_since - started, resumed=False)
+        self._outages.joined(self.settings, self.session, took_s=self._clock.monotonic() - started)
 
     async def _connect(self) -> None:
         session = await self._new_session(self.settings, self.wake)
@@ -199,35 +206,39 @@ class Supervisor:
 
     async def _stay(self) -> None:
         """Returns when asked to stop; raises why the session ended otherwise."""
-        recovering_since: float | None = None
-        while not self._stopping:
+        while not self._stopping and self.session is not None:
             session = self.session
-            if session is None or self._up_since is None:
-                return
             if self._renew:
                 raise _Renew("settings changed that need a new session")
             if session.link is Link.CLOSED:
                 raise _as_alto(session.closed_by)
-            now = self._clock.monotonic()
+            session.tend()  # cards come and go whatever the link does
             if session.link is Link.RECOVERING:
-                recovering_since = now if recovering_since is None else recovering_since
-                self._recover(recovering_since, now)
+                self._recover(session)
             else:
-                recovering_since = None
-                if self._down_since is not None:
-                    self._say_up(took_s=now - self._down_since, resumed=True)
-                session.tend()
+                await self._mended(session)
                 self._judge_legs(session)
-                self._forgive(now - self._up_since)
+                self._forgive(self._outages.stay_s())
             await self._look()
 
-    def _recover(self, since: float, now: float) -> None:
-        patience_s = self.settings.supervisor.recovery_patience_s
-        if self.state is not State.RECOVERING:
-            self._say_down("connection_lost", "the connection broke; the SDK is mending it")
-            self._enter(State.RECOVERING, "connection_lost")
-        if now - since > patience_s:
-            raise Stalled(f"the connection did not come back within {patience_s:g} s")
+    def _recover(self, session: Session) -> None:
+        if self._recovery is None:
+            why = session.recovering_why
+            self._outages.lost(why, _BREAKS.get(why, why))
+            self._enter(State.RECOVERING, why)
+            patience_s = self.settings.supervisor.recovery_patience_s
+            self._recovery = Recovery(session, self._clock, patience_s=patience_s)
+        self._recovery.judge()
+
+    async def _mended(self, session: Session) -> None:
+        if self._recovery is not None:
+            await self._end_recovery()
+            self._outages.mended(self.settings, session)
+
+    async def _end_recovery(self) -> None:
+        recovery, self._recovery = self._recovery, None
+        if recovery is not None:
+            await recovery.close()
 
     def _judge_legs(self, session: Session) -> None:
         missing = {leg: r for leg, r in session.legs.items() if r.state is LegState.MISSING}
@@ -242,13 +253,13 @@ class Supervisor:
     def _fail(self, error: AltoError) -> float:
         """Say what went wrong; returns how long to wait before the next try."""
         self.last_error = error
-        self._say_down(error.reason, str(error))
+        self._outages.lost(error.reason, str(error))
         kind = type(error) if isinstance(error, Evicted) else AltoError
         self._failures[kind] += 1
         pause_s = self._backoff(error).pause_s(self._failures[kind], self._rng)
         blocked = error.policy is Policy.ASK_HUMAN
         self._enter(State.BLOCKED if blocked else State.WAITING, error.reason, str(error))
-        self._say_retry(pause_s, error)
+        self._outages.retrying(pause_s, error, attempt=self.attempt)
         return pause_s
 
     def _forgive(self, stable_s: float) -> None:
@@ -264,7 +275,10 @@ class Supervisor:
             return Backoff(EVICTED_MIN_S * 2, EVICTED_MAX_S)  # jitter may halve it: never sooner than a minute
         if error.policy is Policy.ASK_HUMAN:
             return Backoff(policy.blocked_retry_s, policy.blocked_retry_s)
-        return Backoff(policy.retry_min_s, policy.retry_max_s)
+        max_s = policy.retry_max_s
+        if self._outages.age_s() < EAGER_S:
+            max_s = min(max_s, max(EAGER_MAX_S, policy.retry_min_s))
+        return Backoff(UNMENDED_MIN_S if isinstance(error, Unmended) else policy.retry_min_s, max_s)
 
     async def _pause(self, seconds: float) -> None:
         self._retry_now = False
@@ -274,8 +288,9 @@ class Supervisor:
         self._pause_until = None
 
     async def _leave(self) -> None:
+        await self._end_recovery()
         session, self.session = self.session, None
-        self._up_since = None
+        self._outages.left()
         if session is not None:
             await session.disconnect()
 
@@ -310,46 +325,6 @@ class Supervisor:
             level = "debug"  # the first retry is news, its repeats are not
         getattr(log, level)("state.changed", **{"from": before, "to": state, "reason": reason, "detail": detail})
         self._on_state(state, detail or reason)
-
-    def _say_up(self, *, took_s: float, resumed: bool) -> None:
-        now = self._clock.monotonic()
-        outage_s = None if self._down_since is None else round(now - self._down_since, 3)
-        self._down_since, self._retry_said = None, ""
-        participants = self.session.participants if self.session else ()
-        log.info(
-            "room.connected",
-            room=self.settings.room,
-            url=self.settings.livekit.url,
-            participants=len(participants),
-            took_s=round(took_s, 3),
-            resumed=resumed,
-            outage_s=outage_s,
-        )
-
-    def _say_down(self, reason: str, detail: str) -> None:
-        """Once an outage: what follows until the room is joined again belongs to the same one."""
-        if self._down_since is not None or self._up_since is None:
-            return
-        now = self._clock.monotonic()
-        self._down_since = now
-        session_s = round(now - self._up_since, 3)
-        if reason in _ON_PURPOSE:
-            log.info("room.disconnected", reason=reason, detail=detail, session_s=session_s)
-        else:
-            log.warning("room.disconnected", reason=reason, detail=detail, session_s=session_s)
-
-    def _say_retry(self, pause_s: float, error: AltoError) -> None:
-        news = error.reason != self._retry_said
-        self._retry_said = error.reason
-        say = log.warning if news else log.debug
-        say(
-            "room.retry",
-            in_s=round(pause_s, 3),
-            attempt=self.attempt,
-            reason=error.reason,
-            detail=error.message,
-            fix=error.fix,
-        )
 
 
 def _as_alto(error: Exception | None) -> AltoError:

@@ -84,9 +84,77 @@ def test_recovery_is_given_up_after_the_configured_patience() -> None:
         async with Story(make_settings(supervisor={"recovery_patience_s": 5})) as story:
             await story.until_state(State.ONLINE, 1.0)
             story.server.freeze()
-            await story.until_state(State.RECOVERING, 20.0)
+            await story.until_state(State.RECOVERING, 5.0)
             await story.until_state(State.WAITING, 6.0)
             assert story.supervisor.reason == "stalled"
+
+    run_jumping(told())
+
+
+@pytest.mark.parametrize("away_s", [2.0, 30.0, 120.0])
+@pytest.mark.parametrize("how", ["kill", "freeze"])
+def test_the_call_is_back_soon_after_the_server_is(how: str, away_s: float) -> None:
+    """However the server went away: in the room again within 2.5 s, which leaves half a second for the sound."""
+
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            await story.passes(15)
+            getattr(story.server, how)()
+            await story.passes(away_s)
+            story.server.start()
+            await story.until_state(State.ONLINE, 2.5)
+            await story.passes(20)
+            assert len(story.server.sessions()) == 1
+            told = [line["event"] for line in story.events("room.connected", "room.disconnected")]
+            assert told in (["room.connected"], ["room.connected", "room.disconnected", "room.connected"])
+
+    run_jumping(told())
+
+
+def test_a_server_that_hangs_is_noticed_within_five_seconds_and_said() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            await story.passes(15)
+            story.server.freeze()
+            await story.until_state(State.RECOVERING, 5.0)
+            assert story.supervisor.reason == "media_stalled"
+            assert story.events("room.disconnected")[-1]["reason"] == "media_stalled"
+
+    run_jumping(told())
+
+
+def test_a_server_that_answers_and_is_not_rejoined_by_the_sdk_is_rejoined_by_us() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            await story.passes(15)
+            for room in story.server.sessions():
+                room.lose_signal(give_up_s=20.0)  # the SDK pauses between its tries, the server is there all along
+            await story.until_state(State.RECOVERING, 1.0)
+            await story.until(lambda: story.server.joins == 2, 2.0, "a new session")
+            await story.until_state(State.ONLINE, 1.0)
+            assert "unmended" in {line.get("reason") for line in story.events("room.retry")}
+
+    run_jumping(told())
+
+
+def test_pauses_stay_short_while_an_outage_is_young_and_grow_when_it_is_old() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            story.server.kill()
+            await story.passes(60)
+            before = story.server.knocks
+            await story.passes(120)
+            young = story.server.knocks - before
+            await story.passes(300)
+            before = story.server.knocks
+            await story.passes(120)
+            old = story.server.knocks - before
+            assert 120 <= young <= 250
+            assert 24 <= old <= 50
 
     run_jumping(told())
 
@@ -162,6 +230,39 @@ def test_a_card_pulled_mid_call_is_noticed_within_a_second_and_comes_back_by_its
             story.backend.plug(usb_card("Device"), index=4)
             await story.until_state(State.ONLINE, 2.0)
             assert story.server.joins == 1
+
+    run_jumping(told())
+
+
+def test_a_card_that_returns_while_the_connection_is_broken_is_open_when_it_is_mended() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            story.server.kill()
+            await story.until_state(State.RECOVERING, 1.0)
+            story.backend.unplug("Device")
+            await story.passes(1)
+            story.backend.plug(usb_card("Device"))
+            await story.until(lambda: len(story.backend.streams) == 2, 2.0, "both directions of the card open again")
+            assert story.supervisor.state is State.RECOVERING
+            story.server.start()
+            await story.until_state(State.ONLINE, 1.0)
+            assert len(story.events("audio.recovered")) == 2
+
+    run_jumping(told())
+
+
+def test_a_microphone_that_is_switched_off_in_a_call_is_closed_and_gone_for_everybody() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            assert story.server.tracks(but="bob")
+            story.apply(audio={"input": {"enabled": False}})
+            await story.until(lambda: len(story.backend.streams) == 1, 1.0, "only the speaker open")
+            await story.until_state(State.ONLINE, 1.0)
+            assert not story.server.tracks(but="bob")
+            story.apply()
+            await story.until(lambda: story.server.tracks(but="bob"), 1.0, "the microphone published again")
 
     run_jumping(told())
 

@@ -1,6 +1,7 @@
-"""What libasound and the kernel know of sound devices, asked directly: PortAudio's own list freezes when it starts.
+"""libasound, asked directly: which names it knows now, what stands against opening one, what hardware can do.
 
-Its chatter on standard error is caught here too, and told as the detail of an error instead.
+PortAudio's own list freezes when it starts. What libasound would print on standard error is caught here and told as
+the detail of an error instead.
 """
 
 from __future__ import annotations
@@ -8,27 +9,36 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import ctypes.util
+import errno
 import re
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final
 
+from appliance.audio.cards import CardDevice, Plugging, card_devices
 from appliance.ports import DeviceInfo
 
-ASOUND: Final = Path("/proc/asound")
 KEPT_MESSAGES: Final = 8  # of libasound's complaints; one failed open makes two or three
 PLUGIN_CHANNELS: Final = 2  # a named PCM converts: what is behind it is not known without opening it
+USUAL_RATES_HZ: Final = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 176400, 192000)
 
 _INTERNAL: Final = re.compile(
     r"^(null|lavrate|samplerate|speexrate|jack|oss|speex|upmix|vdownmix|hw|plughw|sysdefault|front|rear|center_lfe|side"
-    r"|surround\d+|iec958|spdif|hdmi|modem|phoneline|usbstream|dmix|dsnoop|dsp)(:|$)"
+    r"|surround\d+|iec958|spdif|hdmi|modem|phoneline|usbstream|dmix|dsnoop|dsp|cards|empty|file|shm|tee|plug|arcam.*"
+    r"|a52|lavrate_.*|samplerate_.*|speexrate_.*)(:|$)"
 )
 """Names that ALSA's own configuration brings, which nobody means to paste; cards are listed as plughw:CARD=…."""
+
+_CAPTURE: Final = 1  # SND_PCM_STREAM_CAPTURE; playback is 0
+_NONBLOCK: Final = 1  # SND_PCM_NONBLOCK
+_THERE: Final = (0, errno.EBUSY, errno.EAGAIN)  # what opening says of a device that is there
 
 _ERROR_HANDLER: Final = ctypes.CFUNCTYPE(
     None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p
 )
+
+_FIRST_IS_TEXT: Final = re.compile(r"[^%]*%s")  # only then may the first argument be read as a string
 
 _messages: deque[str] = deque(maxlen=KEPT_MESSAGES)
 
@@ -37,10 +47,9 @@ _messages: deque[str] = deque(maxlen=KEPT_MESSAGES)
 def _remember(file: bytes, line: int, function: bytes, error: int, format_: bytes, argument: int) -> None:
     """libasound's error handler. The text is a printf format; its first argument is filled in where it is a string."""
     text = (format_ or b"").decode(errors="replace")
-    if "%s" in text and argument:
-        with contextlib.suppress(ValueError):
-            first = (ctypes.c_char_p(argument).value or b"").decode(errors="replace")
-            text = text.replace("%s", first, 1)
+    if argument and _FIRST_IS_TEXT.match(text):
+        first = (ctypes.c_char_p(argument).value or b"").decode(errors="replace")
+        text = text.replace("%s", first, 1)
     _messages.append(text)
 
 
@@ -58,110 +67,52 @@ def library() -> Any:
         return None
     asound = ctypes.CDLL(name)
     asound.snd_lib_error_set_handler(_remember)
-    asound.snd_device_name_get_hint.restype = ctypes.c_void_p
-    asound.snd_device_name_get_hint.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    for function in (
+        "snd_device_name_get_hint",
+        "snd_config_iterator_first",
+        "snd_config_iterator_next",
+        "snd_config_iterator_end",
+        "snd_config_iterator_entry",
+    ):
+        getattr(asound, function).restype = ctypes.c_void_p
     return asound
 
 
-def cards() -> list[DeviceInfo]:
-    """Every sound card's devices, in the kernel's order; rates where the kernel tells them (USB)."""
-    found: list[DeviceInfo] = []
-    for folder in sorted(ASOUND.glob("card[0-9]*"), key=lambda path: int(path.name.removeprefix("card"))):
-        card_id = _read(folder / "id").strip()
-        if card_id:
-            found += _devices(folder, card_id)
-    return found
-
-
-def _devices(folder: Path, card_id: str) -> Iterator[DeviceInfo]:
-    numbers = sorted({int(path.name[3:-1]) for path in folder.glob("pcm[0-9]*[cp]")})
-    stream = _read(folder / "stream0")
-    for number in numbers:
-        capture, playback = (folder / f"pcm{number}{way}" for way in "cp")
-        suffix = f",DEV={number}" if number else ""
-        yield DeviceInfo(
-            pcm=f"plughw:CARD={card_id}{suffix}",
-            name=_long_name(folder) or card_id,
-            card_id=card_id,
-            card_index=int(folder.name.removeprefix("card")),
-            input_channels=_channels(stream, "Capture") if capture.exists() else 0,
-            output_channels=_channels(stream, "Playback") if playback.exists() else 0,
-            rates_hz=_rates(stream),
-            busy=_holder([path for path in (capture, playback) if path.exists()]),
-        )
-
-
-def _long_name(folder: Path) -> str:
-    """The card's short name in /proc/asound/cards: `0 [Device ]: USB-Audio - USB Audio Device`."""
-    number = folder.name.removeprefix("card")
-    found = re.search(rf"^ *{number} \[.*?\]: .*? - (.*)$", _read(ASOUND / "cards"), re.MULTILINE)
-    return found[1].strip() if found else ""
-
-
-def _channels(stream: str, way: str) -> int:
-    section = stream.partition(f"{way}:")[2].partition("Playback:" if way == "Capture" else "Capture:")[0]
-    counts = [int(count) for count in re.findall(r"Channels: (\d+)", section)]
-    return max(counts, default=PLUGIN_CHANNELS)
-
-
-def _rates(stream: str) -> tuple[int, ...]:
-    rates = {int(rate) for line in re.findall(r"Rates: ([\d, ]+)", stream) for rate in re.findall(r"\d+", line)}
-    return tuple(sorted(rates))
-
-
-def try_open(asound: Any, pcm: str, *, capture: bool) -> int:
-    """Open and close a PCM without waiting; 0 or the errno that stands against it."""
-    handle = ctypes.c_void_p()
-    nonblocking = 1
-    code = int(asound.snd_pcm_open(ctypes.byref(handle), pcm.encode(), int(capture), nonblocking))
-    if code >= 0:
-        asound.snd_pcm_close(handle)
-    return max(0, -code)
-
-
-def holder(pcm_card_id: str) -> str:
-    """Who holds the card of that id, in words; empty when nobody does or it is not there."""
-    return next((info.busy for info in cards() if info.card_id == pcm_card_id and info.busy), "")
-
-
-def _holder(folders: list[Path]) -> str:
-    for status in (file for folder in folders for file in sorted(folder.glob("sub*/status"))):
-        found = re.search(r"owner_pid\s*: (\d+)", _read(status))
-        if found:
-            return f"{_read(Path('/proc') / found[1] / 'comm').strip() or 'a program'} (pid {found[1]})"
-    return ""
+# ---- names -------------------------------------------------------------------------------------------------------
 
 
 def named_pcms(asound: Any) -> list[DeviceInfo]:
-    """PCMs of the ALSA configuration (asound.conf) that carry a hint, `default` first."""
+    """`default` and the PCMs of the ALSA configuration (asound.conf) as it is written now, `default` first.
+
+    Those without a hint are there too, after the others: they can be named in alto.yaml all the same.
+    """
+    asound.snd_config_update_free_global()  # it is read once otherwise: an edited file would need a restart
+    hinted = list(_hinted(asound))
+    names = {info.pcm for info in hinted}
+    plain = [_named(name, "", "") for name in _defined(asound) if name not in names and name != "default"]
+    default = [] if "default" in names else _unhinted_default(asound)
+    return default + sorted(hinted, key=lambda info: not info.default) + plain
+
+
+def _hinted(asound: Any) -> Iterator[DeviceInfo]:
     hints = ctypes.POINTER(ctypes.c_void_p)()
     if asound.snd_device_name_hint(-1, b"pcm", ctypes.byref(hints)) < 0:
-        return []
-    found = []
+        return
     try:
         for hint in iter(hints):  # ends at NULL
             if not hint:
                 break
             name = _hint(asound, hint, b"NAME")
             if name and not _INTERNAL.match(name) and "CARD=" not in name:
-                found.append(_named(name, _hint(asound, hint, b"DESC"), _hint(asound, hint, b"IOID")))
+                yield _named(
+                    name, _hint(asound, hint, b"DESC").replace("\n", ", ") or name, _hint(asound, hint, b"IOID")
+                )
     finally:
         asound.snd_device_name_free_hint(hints)
-    return sorted(found, key=lambda info: not info.default)
-
-
-def _named(name: str, description: str, way: str) -> DeviceInfo:
-    return DeviceInfo(
-        pcm=name,
-        name=description.replace("\n", ", ") or name,
-        input_channels=0 if way == "Output" else PLUGIN_CHANNELS,
-        output_channels=0 if way == "Input" else PLUGIN_CHANNELS,
-        default=name == "default",
-    )
 
 
 def _hint(asound: Any, hint: int, key: bytes) -> str:
-    text = asound.snd_device_name_get_hint(hint, key)
+    text = asound.snd_device_name_get_hint(ctypes.c_void_p(hint), key)
     if not text:
         return ""
     try:
@@ -170,11 +121,131 @@ def _hint(asound: Any, hint: int, key: bytes) -> str:
         _libc.free(ctypes.c_void_p(text))
 
 
-_libc = ctypes.CDLL(None)
-
-
-def _read(path: Path) -> str:
+def _defined(asound: Any) -> Iterator[str]:
+    """Names of the configuration's top level that take no argument, ALSA's own left out."""
+    top, pcm = ctypes.c_void_p(), ctypes.c_void_p()
+    if asound.snd_config_update_ref(ctypes.byref(top)) < 0:
+        return
     try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
+        if asound.snd_config_search(top, b"pcm", ctypes.byref(pcm)) < 0:
+            return
+        at, end = asound.snd_config_iterator_first(pcm), asound.snd_config_iterator_end(pcm)
+        while at and at != end:
+            node, name = ctypes.c_void_p(asound.snd_config_iterator_entry(ctypes.c_void_p(at))), ctypes.c_char_p()
+            asound.snd_config_get_id(node, ctypes.byref(name))
+            text = (name.value or b"").decode(errors="replace")
+            if text and not _INTERNAL.match(text) and not _takes_arguments(asound, node):
+                yield text
+            at = asound.snd_config_iterator_next(ctypes.c_void_p(at))
+    finally:
+        asound.snd_config_unref(top)
+
+
+def _takes_arguments(asound: Any, node: ctypes.c_void_p) -> bool:
+    found = ctypes.c_void_p()
+    return bool(asound.snd_config_search(node, b"@args", ctypes.byref(found)) >= 0)
+
+
+def _unhinted_default(asound: Any) -> list[DeviceInfo]:
+    """ALSA always defines `default`; whether it leads anywhere is known by opening it only."""
+    captures, plays = (try_open(asound, "default", capture=way) in _THERE for way in (True, False))
+    if not (captures or plays):
+        return []
+    return [_named("default", "ALSA's default", "" if captures and plays else "Input" if captures else "Output")]
+
+
+def _named(pcm: str, name: str, way: str) -> DeviceInfo:
+    return DeviceInfo(
+        pcm=pcm,
+        name=name,
+        input_channels=0 if way == "Output" else PLUGIN_CHANNELS,
+        output_channels=0 if way == "Input" else PLUGIN_CHANNELS,
+        default=pcm == "default",
+    )
+
+
+# ---- cards -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What one direction of a device does without conversion."""
+
+    channels: int = PLUGIN_CHANNELS
+    rates_hz: tuple[int, ...] = ()
+
+
+class Cards:
+    """The cards with what their hardware can do. Keeps what it found out of a card until that is pulled."""
+
+    def __init__(self, asound: Any) -> None:
+        self._asound = asound
+        self._known: dict[tuple[Plugging, bool], Hardware] = {}
+
+    def devices(self) -> list[DeviceInfo]:
+        """Every device of every card, in the kernel's order."""
+        there = card_devices()
+        pluggings = {device.plugged for device in there}
+        self._known = {key: hardware for key, hardware in self._known.items() if key[0] in pluggings}
+        return [self._info(device) for device in there]
+
+    def _info(self, device: CardDevice) -> DeviceInfo:
+        captures = self._hardware(device, capture=True) if device.captures else Hardware(0)
+        plays = self._hardware(device, capture=False) if device.plays else Hardware(0)
+        return DeviceInfo(
+            pcm=f"plughw:CARD={device.card_id}{device.suffix}",
+            name=device.name,
+            card_id=device.card_id,
+            card_index=device.card_index,
+            input_channels=captures.channels,
+            output_channels=plays.channels,
+            rates_hz=tuple(sorted({*captures.rates_hz, *plays.rates_hz})),
+            busy=device.held_by_others,
+        )
+
+    def _hardware(self, device: CardDevice, *, capture: bool) -> Hardware:
+        """USB cards tell it in /proc/asound; the others are opened for a moment, once after each plugging in, and
+        only while nobody has them open."""
+        if rates := device.rates_hz(USUAL_RATES_HZ):
+            return Hardware(device.channels("Capture" if capture else "Playback") or PLUGIN_CHANNELS, rates)
+        key = (device.plugged, capture)
+        if key not in self._known and not device.holders and self._asound is not None:
+            found = _asked(self._asound, f"hw:CARD={device.card_id}{device.suffix}", capture=capture)
+            if found:
+                self._known[key] = found
+        return self._known.get(key, Hardware())
+
+
+def _asked(asound: Any, pcm: str, *, capture: bool) -> Hardware | None:
+    """What the driver allows; None when it cannot be opened now."""
+    with _opened(asound, pcm, capture=capture) as (handle, code):
+        if code:
+            return None
+        params = ctypes.create_string_buffer(asound.snd_pcm_hw_params_sizeof())
+        if asound.snd_pcm_hw_params_any(handle, params) < 0:
+            return None
+        most = ctypes.c_uint()
+        asound.snd_pcm_hw_params_get_channels_max(params, ctypes.byref(most))
+        rates = [rate for rate in USUAL_RATES_HZ if asound.snd_pcm_hw_params_test_rate(handle, params, rate, 0) == 0]
+        return Hardware(most.value or PLUGIN_CHANNELS, tuple(rates))
+
+
+def try_open(asound: Any, pcm: str, *, capture: bool) -> int:
+    """Open and close a PCM without waiting; 0 or the errno that stands against it."""
+    with _opened(asound, pcm, capture=capture) as (_, code):
+        return code
+
+
+@contextlib.contextmanager
+def _opened(asound: Any, pcm: str, *, capture: bool) -> Iterator[tuple[ctypes.c_void_p, int]]:
+    """The PCM's handle, and 0 or an errno (the handle is nothing then)."""
+    handle = ctypes.c_void_p()
+    code = int(asound.snd_pcm_open(ctypes.byref(handle), pcm.encode(), _CAPTURE if capture else 0, _NONBLOCK))
+    try:
+        yield handle, max(0, -code)
+    finally:
+        if code >= 0:
+            asound.snd_pcm_close(handle)
+
+
+_libc = ctypes.CDLL(None)

@@ -38,8 +38,12 @@ class CardAddress:
 
     def fits(self, info: DeviceInfo) -> bool:
         """Whether it is this card and this device of it."""
-        same_card = self.card == info.card_id or (info.card_index is not None and self.card == str(info.card_index))
-        return bool(info.card_id) and same_card and self.device == device_number(info.pcm)
+        return self.names(info.card_id, info.card_index, device_number(info.pcm))
+
+    def names(self, card_id: str, card_index: int | None, device: int) -> bool:
+        """Whether it is that device of that card."""
+        same_card = self.card == card_id or (card_index is not None and self.card == str(card_index))
+        return bool(card_id) and same_card and self.device == device
 
 
 def card_address(pcm: str) -> CardAddress | None:
@@ -193,7 +197,7 @@ def _quoted(name: str) -> str:
 
 def listing(devices: Sequence[DeviceInfo]) -> str:
     """The devices in one line: `"plughw:CARD=Device" (USB Audio Device), "default" (…)`."""
-    return ", ".join(f'"{info.pcm}" ({info.name})' for info in devices)
+    return ", ".join(f'"{info.pcm}"' + (f" ({info.name})" if info.name else "") for info in devices)
 
 
 # ---- what `alto devices` prints
@@ -217,7 +221,7 @@ def _row(info: DeviceInfo) -> tuple[str, ...]:
     notes = ["default"] if info.default else []
     notes += [f"in use by {info.busy}"] if info.busy else []
     counts = [str(n) if n else "-" for n in (info.input_channels, info.output_channels)]
-    return (info.pcm, info.name, *counts, _rates(info.rates_hz), ", ".join(notes))
+    return (info.pcm, info.name or "-", *counts, _rates(info.rates_hz), ", ".join(notes))
 
 
 def _rates(rates_hz: tuple[int, ...]) -> str:

@@ -30,13 +30,19 @@ def ladder(
     """The formats to try, best first: ours, then in stereo, then the device's own rates. Pure."""
     most = info.input_channels if direction is Direction.INPUT else info.output_channels
     channels = [1, 2] + ([most] if most > 2 else [])
-    rates = [config.sample_rate, *(rate for rate in info.rates_hz or COMMON_RATES_HZ if rate != config.sample_rate)]
+    own = sorted(info.rates_hz, key=_preference) or COMMON_RATES_HZ
+    rates = [config.sample_rate, *(rate for rate in own if rate != config.sample_rate)]
     latency_s = latency_ms / 1000 if latency_ms is not None else LATENCY_BLOCKS * config.block_s
     return tuple(
         StreamSpec(info.pcm, rate, count, max(1, round(config.block_s * rate)), latency_s)
         for rate in rates
         for count in channels
     )
+
+
+def _preference(rate_hz: int) -> int:
+    """Where a device's rate stands among those to try: as in COMMON_RATES_HZ, the others after them."""
+    return COMMON_RATES_HZ.index(rate_hz) if rate_hz in COMMON_RATES_HZ else len(COMMON_RATES_HZ)
 
 
 def open_first(

@@ -7,17 +7,17 @@ stream is made by PortAudio's own functions, which sounddevice has loaded.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import threading
-from collections.abc import Iterator
 from typing import Any, Final, cast
 
 import numpy as np
 from cffi import FFI
 
 from appliance.audio import alsa
+from appliance.audio.cards import card_devices
+from appliance.audio.chatter import quiet
 from appliance.audio.devices import card_address
 from appliance.errors import AudioError, DeviceBusy, DeviceLost, DeviceMissing, FormatUnsupported
 from appliance.ports import AudioStream, Block, CaptureCallback, DeviceInfo, Direction, PlaybackCallback, StreamSpec
@@ -28,7 +28,6 @@ _INT16: Final = 0x8  # portaudio.h: paInt16
 _INPUT_OVERFLOW: Final = 0x2
 _OUTPUT_UNDERFLOW: Final = 0x4
 _CONTINUE: Final = 0
-_FORMAT_ERRORS: Final = (-9998, -9997, -9994, -9993)  # channels, rate, sample format, combination
 
 START_S: Final = 1.0  # the slowest start seen, a suspended PulseAudio sink, took 0.45 s
 LATENCIES: Final = (1.0, 2.0, 4.0)  # times what was asked: some plugins never start on the shortest buffer
@@ -41,8 +40,9 @@ _structs.cdef(
 )
 
 
-_HUNG: Final[list[PortAudioStream]] = []
-"""Streams whose driver hangs in close: its thread may still call back, so what it calls must not be freed."""
+_CLOSING: Final[list[PortAudioStream]] = []
+"""Streams that are being closed. One whose driver hangs stays here: it may still call back, so what it calls must
+not be freed."""
 
 
 class PortAudioBackend:
@@ -53,12 +53,14 @@ class PortAudioBackend:
         self._library: Any = None
         self._ffi: Any = None
         self._asound = alsa.library()
+        self._cards = alsa.Cards(self._asound)
 
     def devices(self) -> list[DeviceInfo]:
-        """Cards and named PCMs that are there right now."""
+        """Cards and named PCMs that are there right now, by the ALSA configuration as it is written now."""
         named = alsa.named_pcms(self._asound) if self._asound is not None else []
+        found = named + self._cards.devices()
         alsa.take_messages()
-        return named + alsa.cards()
+        return found
 
     def open_capture(self, spec: StreamSpec, callback: CaptureCallback) -> AudioStream:
         """See `ports.AudioBackend`."""
@@ -84,18 +86,20 @@ class PortAudioBackend:
 
     def _start(self) -> Any:
         if self._ffi is None:
-            with _quiet():
+            with quiet():
                 import sounddevice  # starts PortAudio, which probes every PCM
 
             self._ffi, self._library = sounddevice._ffi, sounddevice._lib
         return self._ffi
 
     def _open(self, spec: StreamSpec, direction: Direction, on_block: Any) -> AudioStream:
+        if refusal := self._refusal(spec, direction):  # asked of libasound itself: it says why, and prints nothing
+            raise refusal
         for times in LATENCIES:
             stream = PortAudioStream(self._ffi, self._library, spec, direction, spec.latency_s * times, on_block)
             code = stream.start()
             if code != 0:
-                raise self._explain(spec, direction, code)
+                raise self._refusal(spec, direction) or self._format_refused(spec, direction, code)
             if stream.began.wait(START_S):
                 return stream
             stream.close()
@@ -103,26 +107,32 @@ class PortAudioBackend:
             f"{direction} device {spec.pcm!r} opens and delivers nothing", fix='try another one; see "alto devices"'
         )
 
-    def _explain(self, spec: StreamSpec, direction: Direction, code: int) -> AudioError:
-        text = self._ffi.string(self._library.Pa_GetErrorText(code)).decode()
+    def _refusal(self, spec: StreamSpec, direction: Direction) -> AudioError | None:
+        """What stands against opening the device at all; None: nothing."""
+        what = f"{direction} device {spec.pcm!r}"
         if self._asound is None:
             return DeviceMissing("libasound is not installed", fix="apt install libasound2")
         why = alsa.try_open(self._asound, spec.pcm, capture=direction is Direction.INPUT)
         detail = alsa.take_messages()
-        address = card_address(spec.pcm)
-        holder = alsa.holder(address.card) if address else ""
-        what = f"{direction} device {spec.pcm!r}"
-        if why == errno.EBUSY:
-            by = holder or "another program"
+        if why == 0:
+            return None
+        if why in (errno.EBUSY, errno.EAGAIN):
+            by = _holder(spec.pcm) or "another program"
             return DeviceBusy(f"{what} is held by {by}", fix="end that program, or name another device", holder=by)
         if why in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
             return DeviceMissing(f"{what} is not there", fix='plug it in, or see "alto devices"', detail=detail)
-        if why == errno.EACCES:
+        if why in (errno.EACCES, errno.EPERM):
             return DeviceMissing(f"{what} may not be opened by this user", fix="add the user to group audio")
-        if code in _FORMAT_ERRORS or why == 0:
-            form = f"{spec.rate_hz} Hz, {spec.channels} channels"
-            return FormatUnsupported(f"{what} refuses {form} ({text})", fix='see "alto devices"', detail=detail)
-        return DeviceLost(f"{what}: {text}; {os.strerror(why)}", fix='see "alto devices"', detail=detail)
+        return DeviceLost(f"{what}: {os.strerror(why)}", fix='see "alto devices"', detail=detail)
+
+    def _format_refused(self, spec: StreamSpec, direction: Direction, code: int) -> AudioError:
+        text = self._ffi.string(self._library.Pa_GetErrorText(code)).decode()
+        form = f"{spec.rate_hz} Hz, {spec.channels} channels"
+        return FormatUnsupported(
+            f"{direction} device {spec.pcm!r} refuses {form} ({text})",
+            fix='see "alto devices"',
+            detail=alsa.take_messages(),
+        )
 
 
 class PortAudioStream:
@@ -165,7 +175,7 @@ class PortAudioStream:
         parameters.suggestedLatency = self._latency_s
         parameters.hostApiSpecificStreamInfo = ffi.cast("void *", int(_structs.cast("uintptr_t", self._info)))
         both = (parameters, ffi.NULL) if self._direction is Direction.INPUT else (ffi.NULL, parameters)
-        with _quiet():
+        with quiet():
             code = library.Pa_OpenStream(
                 self._stream, *both, float(spec.rate_hz), spec.block_frames, 0, self._callback, ffi.NULL
             )
@@ -209,12 +219,13 @@ class PortAudioStream:
         def end() -> None:
             self._library.Pa_AbortStream(stream)
             self._library.Pa_CloseStream(stream)
+            _CLOSING.remove(self)
 
+        _CLOSING.append(self)
         thread = threading.Thread(target=end, name="audio-close", daemon=True)
-        thread.start()
-        thread.join(CLOSE_S)
-        if thread.is_alive():
-            _HUNG.append(self)
+        with quiet():
+            thread.start()
+            thread.join(CLOSE_S)
 
 
 def _block(ffi: Any, pointer: Any, frames: int, channels: int) -> Block:
@@ -222,15 +233,12 @@ def _block(ffi: Any, pointer: Any, frames: int, channels: int) -> Block:
     return np.frombuffer(ffi.buffer(pointer, frames * channels * 2), np.int16).reshape(frames, channels)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """PortAudio prints its failed checks on standard error; what matters of them is in the error that is raised."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+def _holder(pcm: str) -> str:
+    """Who has that card's device open, in words; empty when nobody is known to."""
+    address = card_address(pcm)
+    if address is None:
+        return ""
+    device = next((one for one in card_devices() if address.names(one.card_id, one.card_index, one.number)), None)
+    if device is None or not device.holders:
+        return ""
+    return device.held_by_others or "alto itself, whose driver does not let go"

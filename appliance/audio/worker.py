@@ -1,41 +1,59 @@
-"""`DeviceWorker`: the one thread that opens and closes sound devices, because PortAudio is not re-entrant."""
+"""`DeviceWorker`: opens and closes sound devices one after the other, because PortAudio is not re-entrant."""
 
 from __future__ import annotations
 
 import asyncio
-import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
 
+PATIENCE_S: Final = 1.5
+"""How long a call may keep the next one waiting. The longest that is in order is a second (a device that is given
+time to start). One that takes longer hangs in its driver, where PortAudio's own lists are not touched."""
+
 
 class DeviceWorker:
-    """Runs blocking device calls in order on a daemon thread named `audio-device`.
+    """Runs blocking device calls in order, each on a daemon thread named `audio-device`.
 
-    A daemon, because a driver may hang in a call for ever: the process must be able to end all the same (the
-    executors of the standard library are joined at exit).
+    A driver may hang in a call for ever. The process must be able to end all the same (hence daemons: the executors
+    of the standard library are joined at exit), and the other direction's device must not wait for it.
     """
 
-    def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="audio-device", daemon=True).start()
+    def __init__(self, *, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
+        self._last = _Turn()
+        self._last.begun.set()
+        self._last.over.set()
 
     def submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
-        """Run `call` after those submitted before; awaitable on the loop thread. Cancelling the await does not stop
-        a call that has begun, and drops one that has not."""
+        """Run `call` after those submitted before, or beside one of them that hangs; awaitable on the loop thread.
+        Cancelling the await does not stop a call that has begun, and drops one that has not."""
         future: Future[T] = Future()
-        self._jobs.put((future, call))
+        before, self._last = self._last, _Turn()
+        arguments = (future, call, before, self._last, self._patience_s)
+        threading.Thread(target=_run, args=arguments, name="audio-device", daemon=True).start()
         return asyncio.wrap_future(future)
 
-    def _run(self) -> None:
-        while True:
-            future, call = self._jobs.get()
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(call())
-            except BaseException as error:  # the caller gets it; the worker must live
-                future.set_exception(error)
+
+class _Turn:
+    """Where one call stands."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.over = threading.Event()
+
+
+def _run(future: Future[T], call: Callable[[], T], before: _Turn, ours: _Turn, patience_s: float) -> None:
+    before.begun.wait()
+    before.over.wait(patience_s)
+    ours.begun.set()
+    try:
+        if future.set_running_or_notify_cancel():
+            future.set_result(call())
+    except BaseException as error:  # the caller gets it
+        future.set_exception(error)
+    finally:
+        ours.over.set()

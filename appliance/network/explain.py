@@ -10,6 +10,7 @@ ask for each of them again, so that an update that words them differently is not
 from __future__ import annotations
 
 import re
+from enum import Enum
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -37,17 +38,38 @@ _REFUSALS: Final = (
 
 _SILENCES: Final = ("timed out", "JoinResponse", "timeout")
 
+
+class Obstacle(Enum):
+    """Why nobody answers at an address: what it means, and what helps."""
+
+    REFUSED = ("nothing listens there", "start the server, or " + CHECK_URL)
+    NO_NAME = ("the name cannot be resolved", "check the network and DNS, and " + CHECK_URL)
+    NO_ROUTE = ("there is no route", "check the network")
+    NO_CONNECTION = (
+        "nobody answers",
+        f"check cable and network, whether the server runs, and {CHECK_URL}; a firewall may swallow what is sent",
+    )
+    HUNG_UP = ("it hangs up without an answer", "look into the log of the server, or of the proxy before it")
+    NO_TLS = ("it does not speak TLS", "use ws:// instead of wss://, or the server's TLS port")
+    NO_TRUST = ("its TLS certificate is not trusted", "add the CA to this machine's trust store")
+    NO_LIVEKIT = ("something answers, but no LiveKit server", CHECK_URL)
+    WEB_PAGE = ("a web page answers, but no LiveKit server", f"{CHECK_URL}; is there a sign-in page?")
+    SERVER_FAULT = ("the server, or the proxy before it, has a fault", "look into its log")
+    TOO_MANY = ("the server asks to come back later", "wait")
+
+
 _OBSTACLES: Final = (
-    ("Connection refused", "nothing listens there", "start the server, or " + CHECK_URL),
-    ("failed to lookup address", "the name cannot be resolved", "check the network and DNS, and " + CHECK_URL),
-    ("InvalidContentType", "it does not speak TLS", "use ws:// instead of wss://, or the server's TLS port"),
-    ("certificate", "its TLS certificate is not trusted", "add the CA to this machine's trust store"),
-    ("unreachable", "there is no route", "check the network"),
-    ("404", "something answers, but no LiveKit server", CHECK_URL),
-    ("handshake error", "a web page answers, but no LiveKit server", f"{CHECK_URL}; is there a sign-in page?"),
-    ("WebSocket protocol error", "something answers, but no LiveKit server", CHECK_URL),
-    ("server error", "the server, or the proxy before it, has a fault", "look into its log"),
-    ("429", "the server asks to come back later", "wait"),
+    # what the SDK's text contains
+    ("Connection refused", Obstacle.REFUSED),
+    ("failed to lookup address", Obstacle.NO_NAME),
+    ("InvalidContentType", Obstacle.NO_TLS),
+    ("certificate", Obstacle.NO_TRUST),
+    ("unreachable", Obstacle.NO_ROUTE),
+    ("404", Obstacle.NO_LIVEKIT),
+    ("handshake error", Obstacle.WEB_PAGE),
+    ("WebSocket protocol error", Obstacle.NO_LIVEKIT),
+    ("server error", Obstacle.SERVER_FAULT),
+    ("429", Obstacle.TOO_MANY),
 )
 
 
@@ -64,8 +86,16 @@ def scrub(text: str) -> str:
 
 def address(url: str) -> str:
     """The part of a URL that may be shown: no query, no user, no password."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # nobody can tell where its password ends
+        return f"{url.partition('://')[0]}://…"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+
+
+def http_url(url: str) -> str:
+    """The address of a server's HTTP side: the same place, http for ws and https for wss."""
+    return re.sub(r"^ws", "http", url)
 
 
 def connect_failure(text: str, url: str) -> NetworkError:
@@ -79,10 +109,16 @@ def connect_failure(text: str, url: str) -> NetworkError:
     for part in _SILENCES:
         if part in text:
             return silence(url, said=said)
-    for part, meaning, fix in _OBSTACLES:
+    for part, obstacle in _OBSTACLES:
         if part in text:
-            return Unreachable(f"{where}: {meaning}", fix=fix, said=said)
+            return unreachable(url, obstacle, said=said)
     return Unreachable(f"{where}: {said}", fix=CHECK_URL, said=said)
+
+
+def unreachable(url: str, obstacle: Obstacle, *, said: str = "") -> Unreachable:
+    """Nobody who could be a LiveKit server answers at `url`; `said` is the system's or somebody else's words."""
+    meaning, fix = obstacle.value
+    return Unreachable(f"{address(url)}: {meaning}", fix=fix, said=scrub(said))
 
 
 def silence(url: str, *, after_s: float | None = None, said: str = "") -> AttemptTimedOut:

@@ -37,6 +37,7 @@ PUBLISH_TIMEOUT_S: Final = 5.0  # 0.02 s measured; the server's answer may be lo
 STATS_TIMEOUT_S: Final = 1.0  # 1 ms measured
 LEAVE_TIMEOUT_S: Final = 1.0  # 0.01 s measured, also while reconnecting
 DOUBT_S: Final = 0.5  # a full reconnect begins with everybody "leaving"; `reconnecting` follows in the same breath
+UNTOLD_S: Final = 1.0  # between the SDK's end of a session and its reason lies one round of the loop
 SETTLE_S: Final = 1.0  # after `reconnected`, until the new sender shows in the statistics
 
 
@@ -98,6 +99,7 @@ class LiveKitRoom:
         room.on("reconnecting", self._on_reconnecting)
         room.on("reconnected", self._on_reconnected)
         room.on("disconnected", self._on_disconnected)
+        room.on("connection_state_changed", self._on_connection_state_changed)
 
     def _greet(self) -> None:
         """Tell of those who were in the room before us; the SDK has no events for them."""
@@ -292,6 +294,15 @@ class LiveKitRoom:
             listener.on_closed(ServerClosed("an attempt of our own that came in late took this session's place"))
         else:
             listener.on_closed(explain.session_end(name))
+
+    def _on_connection_state_changed(self, state: int) -> None:
+        if state == rtc.ConnectionState.CONN_DISCONNECTED:
+            asyncio.get_running_loop().call_later(UNTOLD_S, self._end_untold)
+
+    def _end_untold(self) -> None:
+        """Nobody waits for ever for a reason that does not come."""
+        if not self._ended:
+            self._give_up(explain.session_end("UNKNOWN_REASON"))
 
     # ---- after a reconnect -------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ import structlog
 from appliance.errors import NetworkError
 from appliance.network.capture import CapturePump
 from appliance.network.streams import RemoteStreams
-from appliance.ports import Clock, FrameSource, Link, LinkStats, RemoteVoice, RoomConnection, VoiceSink
+from appliance.network.watch import LinkWatch
+from appliance.ports import Clock, FrameSource, Knock, Link, LinkStats, RemoteVoice, RoomConnection, VoiceSink
 
 log = structlog.get_logger()
 
@@ -40,25 +41,26 @@ class LiveKitNetworkManager:
         frames: FrameSource | None,
         sample_rate: int,
         clock: Clock,
+        knock: Knock,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`frames` None makes a listen-only session. `on_change` is called after `state` may have changed."""
+        """`frames` None makes a listen-only session. `on_change` is called after `link` may have changed."""
         self.state = SessionState.IDLE
         self.error: Exception | None = None
         """Why the session ended; None while it runs, and after `disconnect()`."""
         self.closed = asyncio.Event()
         """Set when the session is over, whoever ended it."""
-        self.reconnecting_since_s: float | None = None
-        """On the clock's monotonic time, while the SDK mends the connection by itself."""
         self.reconnects = 0
-        self.link_stats = LinkStats()
         self._room_factory = room_factory
         self._frames = frames
         self._sample_rate = sample_rate
         self._clock = clock
+        self._knock = knock
         self._on_change = on_change
         self._streams = RemoteStreams(sink=sink, clock=clock)
+        self._url = ""
         self._room: RoomConnection | None = None
+        self._watch: LinkWatch | None = None
         self._pump: CapturePump | None = None
         self._closing: asyncio.Task[None] | None = None
         self._identities: set[str] = set()
@@ -70,6 +72,7 @@ class LiveKitNetworkManager:
         if self.state is not SessionState.IDLE:
             raise RuntimeError("a session connects once: make a new one")
         self.state = SessionState.CONNECTING
+        self._url = url
         room = self._room_factory()
         self._room = room
         try:
@@ -79,6 +82,14 @@ class LiveKitNetworkManager:
             raise
         if self.state is SessionState.CLOSED:  # it ended at the very moment of joining
             raise self.error or NetworkError("disconnected while connecting")
+        self._watch = LinkWatch(
+            stats=room.stats,
+            sent=self._frames_out,
+            clock=self._clock,
+            on_change=self._on_change,
+            on_mute=self._close,
+        )
+        self._watch.start()
         self._enter(SessionState.CONNECTED)
 
     async def publish(self) -> None:
@@ -104,6 +115,8 @@ class LiveKitNetworkManager:
 
     async def _leave(self) -> None:
         self._close(None)
+        if self._watch is not None:
+            await self._watch.close()
         if self._pump is not None:
             await self._pump.close()
         await self._streams.close()
@@ -115,33 +128,38 @@ class LiveKitNetworkManager:
             raise self.error or NetworkError("the session is not connected")
         return self._room
 
+    async def knock(self) -> None:
+        """See `ports.Session.knock`."""
+        await self._knock(self._url)
+
     # ---- what it is like ---------------------------------------------------------------------------------------
 
     @property
     def link(self) -> Link:
-        """The supervisor's view of `state`."""
+        """The supervisor's view of `state` and of what arrives."""
         if self.state in (SessionState.IDLE, SessionState.CONNECTING, SessionState.CLOSED):
             return Link.CLOSED
-        return Link.RECOVERING if self.state is SessionState.RECONNECTING else Link.UP
+        return Link.RECOVERING if self.recovering_why else Link.UP
 
     @property
-    def reconnecting(self) -> bool:
-        """Whether the SDK mends the connection right now."""
-        return self.state is SessionState.RECONNECTING
+    def recovering_why(self) -> str:
+        """See `ports.Session.recovering_why`."""
+        if self.state is SessionState.RECONNECTING:
+            return "connection_lost"
+        stalled = self.state is SessionState.CONNECTED and self._watch is not None and self._watch.is_stalled
+        return "media_stalled" if stalled else ""
 
     @property
     def participants(self) -> tuple[str, ...]:
         """Identities of the others. Who joins without publishing shows up to 3 s late (the server batches them)."""
         return self._room.participants if self._room is not None else ()
 
-    async def refresh_stats(self) -> None:
-        """Measure the link since the last time. Bounded to about a second, never raises."""
-        if self._room is not None and self.state is not SessionState.CLOSED:
-            self.link_stats = await self._room.stats()
+    def _frames_out(self) -> int | None:
+        return None if self._pump is None else self._pump.frames_sent + self._pump.silence_frames
 
     def get_metrics(self) -> dict[str, object]:
-        """Counters of this session, and the link as `refresh_stats()` last saw it."""
-        link, pump = self.link_stats, self._pump
+        """Counters of this session, and the link as it was a second ago at most."""
+        link, pump = self._watch.link if self._watch is not None else LinkStats(), self._pump
         return {
             "state": self.state.value,
             "participants": len(self.participants),
@@ -182,13 +200,13 @@ class LiveKitNetworkManager:
     def on_reconnecting(self) -> None:
         """See `ports.RoomListener`."""
         if self.state is not SessionState.RECONNECTING:
-            self.reconnecting_since_s = self._clock.monotonic()
             self._enter(SessionState.RECONNECTING)
 
     def on_reconnected(self) -> None:
         """See `ports.RoomListener`."""
-        self.reconnecting_since_s = None
         self.reconnects += 1
+        if self._watch is not None:
+            self._watch.begin_anew()
         self._enter(SessionState.CONNECTED)
 
     def on_closed(self, error: Exception) -> None:
@@ -200,7 +218,6 @@ class LiveKitNetworkManager:
         if self.state is SessionState.CLOSED:
             return
         self.error = error
-        self.reconnecting_since_s = None
         self._streams.shut()
         self.closed.set()
         self._enter(SessionState.CLOSED)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from appliance.ports import LinkStats
 
 MS: Final = 1000.0
+CHECK_BYTES: Final = 100  # of one connectivity check (STUN), about: WebRTC counts these apart, as messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Reading:
     outbound: Mapping[str, Outbound] = field(default_factory=dict)
     pair_rtt_s: float | None = None
     path: str = ""
+    bytes_received: int | None = None
+    """None: there is no transport (yet)."""
 
 
 def read(entries: Iterable[Any]) -> Reading:
@@ -63,6 +66,7 @@ def read(entries: Iterable[Any]) -> Reading:
         outbound=_outbound(by_kind),
         pair_rtt_s=(pair.current_round_trip_time or None) if pair is not None else None,
         path=_path(candidates.get(pair.local_candidate_id)) if pair is not None else "",
+        bytes_received=_bytes_received(by_kind),
     )
 
 
@@ -79,6 +83,7 @@ def compare(before: Reading, after: Reading) -> LinkStats:
         jitter_buffer_ms=_mean_ms(sum(g.buffered_s for g in gains), sum(g.emitted_samples for g in gains)),
         concealment_ratio=_ratio(sum(g.concealed_samples for g in gains), sum(g.received_samples for g in gains)),
         path=after.path,
+        bytes_received=after.bytes_received,
     )
 
 
@@ -100,6 +105,14 @@ def _inbound(entry: Any) -> Inbound:
         received_samples=counters.total_samples_received,
         concealed_samples=counters.concealed_samples - counters.silent_concealed_samples,
     )
+
+
+def _bytes_received(by_kind: Mapping[str, list[Any]]) -> int | None:
+    """RTP, RTCP and data as the transports count them, and the connectivity checks of every path."""
+    transports = [e.transport.bytes_received for e in by_kind.get("transport", [])]
+    pairs = [e.candidate_pair for e in by_kind.get("candidate_pair", [])]
+    checks = sum(pair.requests_received + pair.responses_received for pair in pairs)
+    return sum(transports) + CHECK_BYTES * checks if transports else None
 
 
 def _outbound(by_kind: Mapping[str, list[Any]]) -> dict[str, Outbound]:

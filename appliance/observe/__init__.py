@@ -1,1 +1,1 @@
-"""What alto says of itself: log lines, metrics, health, status, and what systemd is told."""
+"""What alto says of itself: log lines, metrics, status, and what systemd is told."""

@@ -18,8 +18,36 @@ _APPLIANCE: Final = (
         "appliance.started",
         "info",
         "The process runs with valid settings; nothing is open yet.",
-        {"identity": "this station's name", "room": "the room it will join", "version": "of alto", "pid": "process id"},
+        {
+            "identity": "this station's name",
+            "room": "the room it will join",
+            "version": "of alto",
+            "pid": "process id",
+            "restarted": "whether it took the place of a process that had grown (appliance.restarting)",
+        },
         "once for each boot or update; more often: something restarts it",
+    ),
+    Event(
+        "process.priority",
+        "info",
+        "Which precedence over other programs the kernel granted.",
+        {
+            "policy": "rr (real time), nice or normal",
+            "value": "the real-time priority, or the niceness",
+            "fix": "how to get real time; empty when it is granted or nice is",
+        },
+        "rr; normal: gaps under load",
+    ),
+    Event(
+        "appliance.restarting",
+        "warning",
+        "Too much memory is in use: a fresh process takes over, under the same pid.",
+        {
+            "reason": "memory_above_limit: in a quiet minute; memory_far_above_limit: there was none",
+            "rss_mb": "memory in use, MiB",
+            "limit_mb": "supervisor.restart_rss_mb",
+        },
+        "never, or weeks apart; daily: the connection breaks hundreds of times a day",
     ),
     Event(
         "appliance.stopping",
@@ -34,6 +62,13 @@ _APPLIANCE: Final = (
         "Everything is closed; the last line of a run.",
         {"code": "exit code", "took_s": "seconds from stopping to stopped"},
         "code 0, took_s below 2",
+    ),
+    Event(
+        "watchdog.bit",
+        "error",
+        "The run before stood still for 15 s and was ended. Told by the next start; please report it with this line.",
+        {"stack": "where each thread stood, the main thread last", "fix": _FIX},
+        "never",
     ),
     Event(
         "state.changed",
@@ -55,8 +90,27 @@ _CONFIGURATION: Final = (
     Event(
         "config.rejected",
         "error",
-        "A file has errors. At the start the process ends (78); later the running configuration stays in force.",
+        "A file has errors. The running one stays; a start takes the last good one, or ends when there is none (78).",
         {"file": "its path", "problems": "list: file:line:column: key: what was found, what is allowed, the fix"},
+        "never",
+    ),
+    Event(
+        "config.fallback",
+        "warning",
+        "alto.yaml could not be used at the start: the station runs with the last configuration that worked.",
+        {
+            "file": "path of alto.yaml",
+            "since": "when the configuration that is used was kept",
+            "warnings": "list, as in config.loaded",
+            "fix": _FIX,
+        },
+        "never",
+    ),
+    Event(
+        "config.not_kept",
+        "warning",
+        "The configuration could not be kept for a start with a broken alto.yaml. Once until it works again.",
+        {"file": "where it should be kept", "detail": _DETAIL, "fix": _FIX},
         "never",
     ),
     Event(
@@ -76,6 +130,14 @@ _CONFIGURATION: Final = (
 )
 
 _ROOM: Final = (
+    Event(
+        "clock.wrong",
+        "warning",
+        "This device's clock differs from the server's by more than a minute; tokens are made and judged by the server's.",
+        {"offset_s": "seconds that the server's clock is ahead", "detail": _DETAIL, "fix": _FIX},
+        "at most once after each boot, until the clock is set",
+    ),
+    Event("clock.set", "info", "This device's clock agrees with the server's again.", {}, "soon after clock.wrong"),
     Event(
         "room.connected",
         "info",

@@ -85,6 +85,9 @@ class StatusReport(TypedDict, total=False):
     config_warnings: list[str]
     config_problems: list[str]
     """What is wrong with the file as it lies there now, while the running configuration is an older one."""
+    config_kept_at: float
+    """Only while the station runs with the last configuration that worked, because the file could not be used at its
+    start: when that one was kept, seconds since 1970."""
     legs: dict[str, LegStatus]
     """`input` and `output`."""
     participants: list[Person]
@@ -152,6 +155,11 @@ class StatusServer:
         if self._file is not None:
             self._file.close()
         self._server = self._file = None
+
+    @property
+    def attended(self) -> bool:
+        """Whether a client is being answered: for longer than a moment only by a live view or a recording."""
+        return bool(self._clients)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = _Client(reader, writer)

@@ -181,6 +181,8 @@ class _View:
     def config(self) -> Iterator[Line]:
         if file := self._text("config_file"):
             yield from self._sentence("config", file, "dim")
+        if (kept_at := _number(self._status.get("config_kept_at"))) is not None:
+            yield from self._sentence("", f"running with the last good one, kept on {_when(kept_at)}", "warn")
         for problem in _list(self._status.get("config_problems")):
             yield from self._sentence("", f"not in force: {problem}", "bad")
         for warning in _list(self._status.get("config_warnings")):
@@ -192,7 +194,7 @@ class _View:
             return
         error = _mapping(errors[0])
         at = _number(error.get("at"))
-        when = time.strftime("%d %b %H:%M:%S", time.localtime(at)) + ": " if at else ""
+        when = f"{_when(at)}: " if at else ""
         yield from self._sentence("last error", f"{when}{error.get('detail', '')}")
         yield from self._fix(error)
 
@@ -237,6 +239,10 @@ class _View:
     def _people_with_sound(self) -> list[Mapping[str, Any]]:
         people = map(_mapping, _list(self._status.get("participants")))
         return [one for one in people if _number(one.get("buffer_ms"))]
+
+
+def _when(at: float) -> str:
+    return time.strftime("%d %b %H:%M:%S", time.localtime(at))
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

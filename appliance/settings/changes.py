@@ -58,11 +58,12 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "livekit.embedded.rtc_tcp_port": Effect.SESSION,
     "livekit.embedded.rtc_udp_port": Effect.SESSION,
     "livekit.embedded.binary": Effect.SESSION,
-    "audio.input.enabled": Effect.INPUT,
+    # The track is published for a whole stay: a microphone that was switched off must be gone for everybody.
+    "audio.input.enabled": Effect.SESSION,
     "audio.input.device": Effect.INPUT,
     "audio.input.volume": Effect.VOLUMES,
     "audio.input.latency_ms": Effect.INPUT,
-    "audio.output.enabled": Effect.OUTPUT,
+    "audio.output.enabled": Effect.SESSION,
     "audio.output.device": Effect.OUTPUT,
     "audio.output.volume": Effect.VOLUMES,
     "audio.output.latency_ms": Effect.OUTPUT,
@@ -82,6 +83,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "supervisor.recovery_patience_s": Effect.SUPERVISOR,
     "supervisor.device_retry_s": Effect.SUPERVISOR,
     "supervisor.watch_file": Effect.SUPERVISOR,
+    "supervisor.restart_rss_mb": Effect.SUPERVISOR,
 }
 
 

@@ -1,4 +1,4 @@
-"""Reading a small file that a person or a power cut may have turned into anything.
+"""Reading a small file that a person or a power cut may have turned into anything, and writing one that stays whole.
 
 Used for alto.yaml and for the files that hold secrets: bounded, never blocking, and with an answer in words for
 whatever is found at the path instead of a text file.
@@ -6,6 +6,7 @@ whatever is found at the path instead of a text file.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -57,6 +58,34 @@ def _read(descriptor: int, limit_bytes: int) -> tuple[bytes, os.stat_result]:
     if len(data) > limit_bytes:  # it grew, or its size is not known beforehand (/proc)
         raise _too_large(len(data), limit_bytes)
     return data, status
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Give the file this content, mode 0600; a power cut leaves the old content or the new one. Raises OSError."""
+    fresh = path.with_name(f"{path.name}.new")
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with open(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o600)
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        fresh.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    """The new name must be on the disk too; some file systems cannot be asked for that."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_to_others(status: os.stat_result) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -18,6 +18,7 @@ from appliance.errors import ConfigError
 from appliance.settings import scalars
 from appliance.settings.advice import advise
 from appliance.settings.files import Unreadable, read_small_file
+from appliance.settings.kept import Kept
 from appliance.settings.keys import Key, KeyPath, Kind, root, split
 from appliance.settings.model import Settings
 from appliance.settings.nodes import Place, Scalar, Sequence, compose
@@ -62,6 +63,10 @@ class Loaded:
     """The one right to join that won."""
     unused: Mapping[str, Origin]
     """Parts of other rights, by dotted key: written, and not used because `right` won."""
+    data: bytes = field(repr=False)
+    """The file's content that all this was read from; it may hold secrets."""
+    kept_at: float | None = None
+    """When that content was kept, seconds since 1970; None: it is what lies at `path`."""
 
 
 def find_config(explicit: Path | None, env: Mapping[str, str]) -> Path:
@@ -84,13 +89,16 @@ def load(
     flags: Mapping[str, object] = MappingProxyType({}),
     env: Mapping[str, str],
     flag_names: Mapping[str, str] = MappingProxyType({}),
+    kept: Kept | None = None,
 ) -> Loaded:
     """Read everything and lay it over each other: flags, environment, file, credentials, defaults.
 
     `flags` has dotted keys; None counts as not given. `flag_names` says how a key's flag is spelled where that is
-    not `--` and the key. Raises ConfigError with all problems, those of the file first and in its order.
+    not `--` and the key. `kept` has the file's content when it is not to be read. Raises ConfigError with all
+    problems, those of the file first and in its order.
     """
-    written, status, complete = _read(path)
+    data, status = (kept.data, kept.status) if kept else _read(path)
+    written, complete = _understood(data, path)
     problems = list(written.problems)
     layers = (_flags(flags, flag_names, problems), _environment(env), _file(written, path), _credentials(env))
     top = written.places.get((), Place(1, 1))
@@ -110,6 +118,8 @@ def load(
         path=path,
         right=right_of(settings.livekit),
         unused={".".join(key): origin for key, origin in joined.unused.items()},
+        data=data,
+        kept_at=kept.at if kept else None,
     )
 
 
@@ -127,12 +137,16 @@ def _may_exist(path: Path) -> bool:
 # ---- the layers --------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> tuple[Written, os.stat_result, bool]:
-    """The file's values and problems, its status, and whether all of it could be read. Raises ConfigError."""
+def _read(path: Path) -> tuple[bytes, os.stat_result]:
+    """The file's content and its status. Raises ConfigError."""
     try:
-        data, status = read_small_file(path, limit_bytes=LIMIT_BYTES)
+        return read_small_file(path, limit_bytes=LIMIT_BYTES)
     except Unreadable as err:
         raise ConfigError((Problem(str(path), 1, 1, "", err.found, "a text file", err.fix),)) from err
+
+
+def _understood(data: bytes, path: Path) -> tuple[Written, bool]:
+    """The values and problems in the file's content, and whether all of it could be read. Raises ConfigError."""
     text, problems = decode(data, str(path))
     if text is None:
         raise ConfigError(in_order(problems))
@@ -140,7 +154,7 @@ def _read(path: Path) -> tuple[Written, os.stat_result, bool]:
         fix = "write at least livekit: and below it url: (a power cut may have emptied the file)"
         raise ConfigError((Problem(str(path), 1, 1, "", "an empty file", '"key: value" lines', fix),))
     tree = compose(text, str(path))
-    return read_tree(tree, root(), str(path)), status, tree.complete and not isinstance(tree.root, Scalar | Sequence)
+    return read_tree(tree, root(), str(path)), tree.complete and not isinstance(tree.root, Scalar | Sequence)
 
 
 def _origin(path: Path, place: Place) -> Origin:

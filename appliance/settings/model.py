@@ -310,6 +310,14 @@ class SupervisorSettings(Section):
     watch_file: bool = Field(
         True, description="Apply alto.yaml when it is saved. false: only on SIGHUP (systemctl reload)."
     )
+    restart_rss_mb: int = Field(
+        200,
+        ge=0,
+        le=65536,
+        description="Memory in use, in MiB, above which alto starts itself afresh in a quiet minute (half as much "
+        "again: at once), at most once an hour; the call misses about a second and a half. Reconnects slowly use "
+        "memory up. 0: never.",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> SupervisorSettings:

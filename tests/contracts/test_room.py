@@ -4,241 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Protocol
 
 import numpy as np
 import pytest
-from livekit import api
 
 from appliance.errors import AttemptTimedOut, Evicted, NetworkError, Policy, Rejected, ServerClosed, Unreachable
-from appliance.network.livekit_room import LiveKitRoom, pending_connects
-from appliance.ports import RemoteVoice, RoomConnection, Samples
-from tests.fakes.room import Answer, FakeServer
-from tests.harness.aio import run
-from tests.harness.ports import free_port
-from tests.harness.server import LiveKitServer
-from tests.harness.wait import until_async
-
-RATE_HZ = 48_000
-FRAME = 480
-SOON_S = 5.0
-
-
-class Listener:
-    """Remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-        self.voices: dict[str, RemoteVoice] = {}
-        self.closed_by: Exception | None = None
-
-    def on_participant_joined(self, identity: str) -> None:
-        self.told.append(f"joined {identity}")
-
-    def on_participant_left(self, identity: str) -> None:
-        self.told.append(f"left {identity}")
-
-    def on_voice(self, voice: RemoteVoice) -> None:
-        self.told.append(f"voice {voice.identity}")
-        self.voices[voice.sid] = voice
-
-    def on_voice_gone(self, sid: str) -> None:
-        self.told.append(f"gone {self.voices.pop(sid).identity}")
-
-    def on_reconnecting(self) -> None:
-        self.told.append("reconnecting")
-
-    def on_reconnected(self) -> None:
-        self.told.append("reconnected")
-
-    def on_closed(self, error: Exception) -> None:
-        assert self.closed_by is None, "told twice that the session is over"
-        self.told.append("closed")
-        self.closed_by = error
-
-    def voice_of(self, identity: str) -> RemoteVoice | None:
-        return next((v for v in self.voices.values() if v.identity == identity), None)
-
-
-class World(Protocol):
-    """A server that can be asked for trouble."""
-
-    url: str
-    deaf_url: str
-    """Where nothing listens."""
-
-    def room(self) -> RoomConnection: ...
-    def token(self, identity: str) -> str: ...
-    def bad_token(self) -> str: ...
-    def mute_token(self, identity: str) -> str: ...
-    def silence(self) -> contextlib.AbstractAsyncContextManager[str]: ...
-    async def remove(self, identity: str) -> None: ...
-    async def delete_room(self) -> None: ...
-    def kill(self) -> None: ...
-    def start(self) -> None: ...
-    def pending(self) -> int: ...
-
-
-class FakeWorld:
-    """`FakeServer` under the suite's names."""
-
-    deaf_url = "ws://elsewhere.invalid"
-
-    def __init__(self) -> None:
-        self.server = FakeServer()
-        self.url = self.server.url
-        self.room = self.server.new_room
-        self.token = self.server.token
-        self.kill = self.server.kill
-        self.start = self.server.start
-
-    def bad_token(self) -> str:
-        self.server.answers.append(Answer.REJECT)
-        return self.token("kitchen")
-
-    def mute_token(self, identity: str) -> str:
-        self.server.may_publish = False
-        return self.token(identity)
-
-    @contextlib.asynccontextmanager
-    async def silence(self) -> AsyncIterator[str]:
-        self.server.default_answer = Answer.SILENT
-        yield self.url
-
-    async def remove(self, identity: str) -> None:
-        self.server.evict(identity, "somebody removed this station from the room")
-
-    async def delete_room(self) -> None:
-        self.server.close_room()
-
-    def pending(self) -> int:
-        return self.server.pending_connects
-
-
-class RealWorld:
-    """The SDK against a real server, in a room of the test's own."""
-
-    def __init__(self, server: LiveKitServer) -> None:
-        self.server = server
-        self.url = server.url
-        self.deaf_url = f"ws://127.0.0.1:{free_port()}"
-        self.name = f"contract-{secrets.token_hex(4)}"
-
-    def room(self) -> RoomConnection:
-        return LiveKitRoom(sample_rate=RATE_HZ)
-
-    def token(self, identity: str) -> str:
-        return self.server.token(identity, self.name)
-
-    def bad_token(self) -> str:
-        return self.token("kitchen")[:-4] + "AAAA"
-
-    def mute_token(self, identity: str) -> str:
-        return self.server.token(identity, self.name, can_publish=False)
-
-    @contextlib.asynccontextmanager
-    async def silence(self) -> AsyncIterator[str]:
-        open_ends: list[asyncio.StreamWriter] = []
-
-        async def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            open_ends.append(writer)
-
-        silent = await asyncio.start_server(accept, "127.0.0.1", 0)
-        yield f"ws://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
-        silent.close()  # the native connect goes on by itself; now it is refused, and ends
-        for writer in open_ends:
-            writer.close()
-
-    async def remove(self, identity: str) -> None:
-        async with self._api() as client:
-            await client.room.remove_participant(api.RoomParticipantIdentity(room=self.name, identity=identity))
-
-    async def delete_room(self) -> None:
-        async with self._api() as client:
-            await client.room.delete_room(api.DeleteRoomRequest(room=self.name))
-
-    def _api(self) -> api.LiveKitAPI:
-        return api.LiveKitAPI(self.url.replace("ws:", "http:"), self.server.api_key, self.server.api_secret)
-
-    def kill(self) -> None:
-        self.server.kill()
-
-    def start(self) -> None:
-        self.server.start()
-
-    def pending(self) -> int:
-        return pending_connects()
-
-
-both = pytest.mark.parametrize(
-    "world", ["fake", pytest.param("real", marks=[pytest.mark.server, pytest.mark.slow])], indirect=True
+from appliance.network.livekit_room import pending_connects
+from appliance.ports import RemoteVoice
+from tests.contracts.rooms import (
+    FRAME,
+    RATE_HZ,
+    SOON_S,
+    Listener,
+    RealWorld,
+    World,
+    both,
+    both_mortal,
+    comes,
+    joined,
+    talking,
+    tone,
 )
-
-
-@pytest.fixture
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    if request.param == "fake":
-        yield FakeWorld()
-    else:
-        yield RealWorld(request.getfixturevalue("livekit_server"))
-
-
-@pytest.fixture
-def mortal_world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """A server of the test's own, to be killed."""
-    if request.param == "fake":
-        yield FakeWorld()
-    else:
-        yield RealWorld(request.getfixturevalue("fresh_livekit_server"))
-
-
-# ---- the stories' vocabulary -------------------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def joined(world: World, identity: str, *, talks: bool = False) -> AsyncIterator[tuple[RoomConnection, Listener]]:
-    room, listener = world.room(), Listener()
-    await room.connect(world.url, world.token(identity), listener, deadline_s=SOON_S)
-    try:
-        if talks:
-            await room.publish_microphone(rate_hz=RATE_HZ)
-        yield room, listener
-    finally:
-        await room.disconnect()
-        for voice in list(listener.voices.values()):
-            await voice.aclose()
-
-
-@contextlib.asynccontextmanager
-async def talking(room: RoomConnection, frame: Samples) -> AsyncIterator[asyncio.Task[None]]:
-    """`frame`, again and again, at the pace of a microphone."""
-
-    async def talk() -> None:
-        loop = asyncio.get_running_loop()
-        next_s = loop.time()
-        while True:
-            await room.send(frame)
-            next_s += 0.01
-            await asyncio.sleep(max(0.0, next_s - loop.time()))
-
-    task = asyncio.create_task(talk())
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-
-
-def tone() -> Samples:
-    wave = 8000 * np.sin(2 * np.pi * 1000 * np.arange(FRAME) / RATE_HZ)
-    return wave.astype(np.int16)
-
-
-async def comes(condition: Callable[[], Any], what: str, listener: Listener | None = None) -> Any:
-    return await until_async(condition, SOON_S, lambda: f"{what}; told: {listener.told if listener else ''}")
-
+from tests.harness.aio import run
+from tests.harness.wait import until_async
 
 # ---- hearing each other ------------------------------------------------------------------------------------------
 
@@ -464,9 +252,7 @@ def test_a_deleted_room_ends_the_session_until_the_next_try(world: World) -> Non
     run(story())
 
 
-@pytest.mark.parametrize(
-    "mortal_world", ["fake", pytest.param("real", marks=[pytest.mark.server, pytest.mark.slow])], indirect=True
-)
+@both_mortal
 def test_a_server_that_is_killed_and_comes_back_leaves_one_voice_and_no_false_farewell(mortal_world: World) -> None:
     world = mortal_world
 

@@ -13,11 +13,11 @@ what a loudspeaker played.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -34,6 +34,7 @@ UNFILLED: Final = np.int16(0x5A5A)  # what a playback block holds before the cal
 HEARD_BLOCKS: Final = 60_000  # ten minutes of 10 ms blocks: a loop that never ends must not eat the memory
 STEREO: Final = 2
 TICK_S: Final = 0.002  # how often the real-time thread looks; a fifth of the usual block
+HANG_S: Final = 20.0  # a test that forgets to let a driver answer must end
 ROUNDING_S: Final = 1e-9  # thousands of additions of 0.01 do not add up to whole seconds
 
 
@@ -65,6 +66,23 @@ def tone(hz: float, amplitude: float = 0.5) -> Source:
     return play
 
 
+class Hang:
+    """A driver that does not answer: who opens or closes its device stays inside until `answer`."""
+
+    def __init__(self) -> None:
+        self.inside: set[int | None] = set()
+        """Threads that are in it now."""
+        self._answered = threading.Event()
+
+    def answer(self) -> None:
+        self._answered.set()
+
+    def wait(self) -> None:
+        self.inside.add(threading.get_ident())
+        self._answered.wait(HANG_S)
+        self.inside.discard(threading.get_ident())
+
+
 @dataclass
 class _Socket:
     """A device and what a test did to it; stays when the card is pulled."""
@@ -73,6 +91,7 @@ class _Socket:
     index: int
     present: bool = True
     stopped: bool = False
+    hang: Hang | None = None
     held_by: str = ""
     refused_rates: frozenset[int] = frozenset()
     refused_channels: frozenset[int] = frozenset()
@@ -125,6 +144,8 @@ class FakeStream:
         return self.socket.fits(name)
 
     def close(self) -> None:
+        if not self.closed and self.socket.hang is not None:
+            self.socket.hang.wait()
         self._backend._forget(self)
 
 
@@ -180,6 +201,12 @@ class FakeBackend:
     def resume(self, name: str) -> None:
         """The driver goes on after `stop`."""
         self._socket(name).stopped = False
+
+    def hang(self, name: str) -> Hang:
+        """The driver does not answer: opening and closing take until the test lets it answer. Callbacks run on."""
+        socket = self._socket(name)
+        socket.hang = Hang()
+        return socket.hang
 
     def hold(self, name: str, by: str = "arecord (pid 4711)") -> None:
         """Another program opens the device: to open it fails with DeviceBusy."""
@@ -243,7 +270,7 @@ class FakeBackend:
             ran += 1
         return ran
 
-    @contextmanager
+    @contextlib.contextmanager
     def run(self) -> Iterator[FakeBackend]:
         """Real time, on a thread of its own, until the block ends."""
         done = threading.Event()
@@ -285,6 +312,9 @@ class FakeBackend:
         stream.due_s += stream.block_s
 
     def _open(self, spec: StreamSpec, direction: Direction, callback: Callable[[Block, bool], None]) -> FakeStream:
+        with contextlib.suppress(LookupError):
+            if hang := self._socket(spec.pcm).hang:
+                hang.wait()
         with self._lock:
             if self._next_failures[direction]:
                 raise self._next_failures[direction].popleft()

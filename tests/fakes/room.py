@@ -14,13 +14,14 @@ import base64
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 import numpy as np
 
 from appliance.errors import AttemptTimedOut, Evicted, NetworkError, Rejected, ServerClosed, Unreachable
+from appliance.ports import Answer as Presence
 from appliance.ports import LinkStats, RemoteVoice, RoomListener, Samples
 
 VOICE_QUEUE_FRAMES: Final = 10  # as the real one: 100 ms, the oldest goes
@@ -28,7 +29,12 @@ GIVES_UP_AFTER_KILL_S: Final = 20.0  # the SDK's ten attempts against a port tha
 NOTICES_FREEZE_S: Final = 14.0  # a server that stopped answering is noticed by its missing pongs
 GIVES_UP_AFTER_FREEZE_S: Final = 120.0
 SILENT_CONNECT_S: Final = 32.0  # the native connect to a port that accepts and says nothing
+QUIET_S: Final = 2.0  # the longest that nothing comes over a living path: connectivity checks alone, measured
+CHECK_BYTES: Final = 100
+KNOCK_S: Final = 1.5  # as the real one: a silent server costs this much
 KEPT_FRAMES: Final = 100  # of what a session sent; bounded, because simulations run for years
+
+WALL_S: Final = 1_795_000_000.0  # as `LoopClock`: the loop's time zero
 
 URL: Final = "ws://fake.invalid:7880"
 
@@ -92,7 +98,7 @@ class FakeTrack:
     def say(self, frame: Samples) -> None:
         """Let everybody else hear one 10 ms frame."""
         for room in self.server.sessions():
-            if voice := room.voices.get(self.sid):
+            if not room.muffled and (voice := room.voices.get(self.sid)):
                 voice.deliver(frame)
 
     async def talk(self, make_frame: Callable[[int], Samples], *, frames: int) -> None:
@@ -142,6 +148,9 @@ class FakeServer:
         """What the next attempts meet, first one first; when empty, `default_answer`."""
         self.default_answer = Answer.ACCEPT
         self.link = LinkStats(rtt_ms=1.0, loss_in_ratio=0.0, loss_out_ratio=0.0, jitter_buffer_ms=40.0, path="udp host")
+        self.wall_ahead_s: float | None = 0.0
+        """How far the server's wall clock is ahead of `harness.vtime.LoopClock`'s; None: it tells no time."""
+        self.knocks = 0
         self.attempts = 0
         self.joins = 0
         self.evictions = 0
@@ -161,6 +170,22 @@ class FakeServer:
     def token(self, identity: str) -> str:
         """A token that `FakeRoom` understands; a real JWT does as well (its `sub` is read, nothing verified)."""
         return f"fake.{identity}"
+
+    async def knock(self, url: str, *, timeout_s: float = KNOCK_S) -> Presence:
+        """`ports.Knock`: what a server in this state says to a plain HTTP question."""
+        self.knocks += 1
+        if url != self.url or self.default_answer is Answer.REFUSE:
+            raise Unreachable(f"nothing answers at {url}", fix="check livekit.url")
+        if self.default_answer is Answer.SILENT:
+            await asyncio.sleep(timeout_s)
+            raise AttemptTimedOut(f"{url} accepted and stayed silent for {timeout_s:g} s")
+        await asyncio.sleep(0)
+        return Presence(0.0, self._wall())
+
+    def _wall(self) -> float | None:
+        if self.wall_ahead_s is None:
+            return None
+        return WALL_S + asyncio.get_running_loop().time() + self.wall_ahead_s
 
     # -- scripted by the test
 
@@ -283,8 +308,9 @@ class FakeRoom:
         self.listener: RoomListener | None = None
         self.voices: dict[str, FakeVoice] = {}
         self.track: FakeTrack | None = None
-        self.muffled = False
-        """Signal or media is lost: what is sent goes nowhere."""
+        self._muffled = True  # nothing is heard before joining
+        self._open_s = 0.0
+        self._open_since_s = 0.0
         self.reconnecting = False
         self.sent_frames = 0
         self.sent: deque[Samples] = deque(maxlen=KEPT_FRAMES)
@@ -342,6 +368,7 @@ class FakeRoom:
                     room.end(ServerClosed("an attempt of our own that came in late took this session's place"))
 
     def _enter(self) -> None:
+        self.muffled = False
         self.server.admit(self)
         self.is_in_room = True
         for identity in self.server.others(self.identity):
@@ -371,7 +398,26 @@ class FakeRoom:
             self.track.say(frame.copy())
 
     async def stats(self) -> LinkStats:
-        return self.server.link if self.is_in_room else LinkStats()
+        return replace(self.server.link, bytes_received=self._bytes_received()) if self.is_in_room else LinkStats()
+
+    @property
+    def muffled(self) -> bool:
+        """Signal or media is lost: what is sent goes nowhere, and nothing arrives."""
+        return self._muffled
+
+    @muffled.setter
+    def muffled(self, value: bool) -> None:
+        self._open_s = self._heard_s()
+        self._open_since_s = asyncio.get_running_loop().time()
+        self._muffled = value
+
+    def _heard_s(self) -> float:
+        """For how long this session could hear the server, all in all."""
+        now_s = asyncio.get_running_loop().time()
+        return self._open_s if self._muffled else self._open_s + now_s - self._open_since_s
+
+    def _bytes_received(self) -> int:
+        return CHECK_BYTES * int(self._heard_s() // QUIET_S)
 
     @property
     def participants(self) -> tuple[str, ...]:
@@ -431,6 +477,10 @@ class FakeRoom:
         self._go()
         if self.listener is not None and not self._left:
             self.listener.on_closed(error)
+
+    def vanish(self) -> None:
+        """The session is over, and nobody is told."""
+        self._go()
 
     def _subscribe_afresh(self) -> None:
         for sid in list(self.voices):

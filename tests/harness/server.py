@@ -1,4 +1,4 @@
-"""A real LiveKit server on 127.0.0.1, for tests that make calls, kill it, freeze it and bring it back."""
+"""A real LiveKit server, for tests that make calls, kill it, freeze it and bring it back."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from typing import Final, Self
 import yaml
 from livekit import api
 
+from tests.harness.netns import INTERFACE, Machine
 from tests.harness.ports import free_ports
 from tests.harness.processes import end, freeze, resume, spawn
 from tests.harness.wait import until
@@ -38,11 +39,16 @@ def find_binary() -> Path:
 
 
 class LiveKitServer:
-    """One server with ports and keys of its own; they stay the same when it is started again."""
+    """One server with ports and keys of its own; they stay the same when it is started again.
 
-    def __init__(self) -> None:
-        self.api_key: Final = f"test{secrets.token_hex(8)}"
-        self.api_secret: Final = secrets.token_urlsafe(36)
+    It lives on 127.0.0.1, or on `machine` of a network that a test made. Other keys are taken up by the next start.
+    """
+
+    def __init__(self, machine: Machine | None = None) -> None:
+        self.api_key = f"test{secrets.token_hex(8)}"
+        self.api_secret = secrets.token_urlsafe(36)
+        self.host: Final = machine.address if machine else "127.0.0.1"
+        self._machine: Final = machine
         self._directory: Final = tempfile.TemporaryDirectory(prefix="alto-server-")
         self._process: subprocess.Popen[bytes] | None = None
         self._take_ports()
@@ -52,7 +58,7 @@ class LiveKitServer:
 
     @property
     def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}"
+        return f"ws://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -135,23 +141,24 @@ class LiveKitServer:
         config.touch(mode=0o600)
         config.write_text(yaml.safe_dump(self._config()))
         with (directory / "server.log").open("ab") as log:
-            self._process = spawn([find_binary(), "--config", config], stdout=log, stderr=log)
+            inside = self._machine.words if self._machine else ()
+            self._process = spawn([*inside, find_binary(), "--config", config], stdout=log, stderr=log)
 
     def _config(self) -> dict[str, object]:
         return {
             "port": self.port,
-            "bind_addresses": ["127.0.0.1"],
+            "bind_addresses": [self.host],
             "keys": {self.api_key: self.api_secret},
             "logging": {"level": "info", "json": True},
             "rtc": {
-                "node_ip": "127.0.0.1",
-                "enable_loopback_candidate": True,
-                "interfaces": {"includes": ["lo"]},
+                "node_ip": self.host,
+                "enable_loopback_candidate": self._machine is None,
+                "interfaces": {"includes": [INTERFACE if self._machine else "lo"]},
                 "use_external_ip": False,
                 "tcp_port": self._tcp_port,
                 "udp_port": self._udp_port,
                 # Nobody listens there: it keeps the clients from asking a public server for their address.
-                "stun_servers": [f"127.0.0.1:{self._stun_port}"],
+                "stun_servers": [f"{self.host}:{self._stun_port}"],
             },
         }
 
@@ -159,8 +166,11 @@ class LiveKitServer:
         assert self._process is not None
         if (code := self._process.poll()) is not None:
             raise EndedEarly(f"livekit-server ended at once with {code}; its log:\n{self.log}")
+        return self._machine.run(self._answers) if self._machine else self._answers()
+
+    def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=1.0) as answer:
+            with urllib.request.urlopen(f"http://{self.host}:{self.port}/", timeout=1.0) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False

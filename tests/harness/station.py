@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 
 import yaml
 
+from tests.harness.netns import Machine
 from tests.harness.processes import end, resume, spawn
 from tests.harness.server import LiveKitServer
 from tests.harness.sound import SoundStation
@@ -71,7 +72,7 @@ class Station:
 
     `directory`: a fresh folder for its files (tmp_path). `config`: the content of its alto.yaml, or a path to one.
     `arguments` follow `alto run -c FILE`. `coverage=False` keeps line tracing out of a process that is timed.
-    `on_line` is handed each line of standard output, on a thread.
+    `on_line` is handed each line of standard output, on a thread. `machine`: where in a test's network it runs.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Station:
         env: Mapping[str, str] | None = None,
         coverage: bool = True,
         on_line: Callable[[str], None] | None = None,
+        machine: Machine | None = None,
     ) -> None:
         self.directory: Final = directory
         self.lines: Final[list[str]] = []
@@ -93,6 +95,7 @@ class Station:
         """Lines that were no JSON object: there should be none."""
         self._arguments: Final = list(arguments)
         self._on_line: Final = on_line
+        self._inside: Final = machine.words if machine else ()
         self._env: Final = self._environment(env or {}, coverage)
         self._process: subprocess.Popen[bytes] | None = None
         self._readers: list[threading.Thread] = []
@@ -135,9 +138,9 @@ class Station:
 
     def start(self) -> Self:
         """Start the process; does not wait for anything. Call it from the main thread (see `spawn`)."""
-        words: list[str | Path] = [sys.executable, "-m", "appliance", "run", "-c", self.config_path, *self._arguments]
+        alto = [*self._inside, sys.executable, "-m", "appliance"]
         self._process = spawn(
-            words,
+            [*alto, "run", "-c", self.config_path, *self._arguments],
             env=self._env,
             cwd=self.directory,
             stdout=subprocess.PIPE,

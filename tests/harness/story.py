@@ -95,12 +95,14 @@ class Story:
     # ---- inside
 
     async def _new_session(self, settings: Settings, on_change: Callable[[], None]) -> Session:
+        await self.server.knock(settings.livekit.url)
         return AudioClientOrchestrator(
             settings.livekit.url,
             self.server.token(settings.identity),
             audio_config(settings),
             backend=self.backend,
             new_room=self.server.new_room,
+            knock=self.server.knock,
             worker=InlineWorker(),
             clock=self.clock,
             volumes=settings.audio.volumes,

@@ -19,7 +19,7 @@ from appliance.network.server import EmbeddedServer, ServerFailed, ServerMissing
 from appliance.network.token import token_source
 from appliance.settings.model import EmbeddedServer as EmbeddedSettings
 from appliance.settings.model import Settings
-from tests.contracts.test_room import Listener
+from tests.contracts.rooms import Listener
 from tests.harness.aio import run
 from tests.harness.ports import free_ports
 from tests.harness.processes import is_running

@@ -12,7 +12,7 @@ from appliance.errors import AttemptTimedOut, Evicted, NetworkError, Rejected, S
 from appliance.network import explain, stats
 from appliance.network.livekit_room import LiveKitRoom, pending_connects
 from appliance.network.sdk_log import SdkLogFilter
-from tests.contracts.test_room import Listener
+from tests.contracts.rooms import Listener
 from tests.harness.aio import run
 from tests.harness.server import LiveKitServer
 

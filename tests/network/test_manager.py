@@ -32,6 +32,7 @@ class Stage:
             frames=None if listen_only else self.microphone,
             sample_rate=48_000,
             clock=LoopClock(),
+            knock=self.server.knock,
             on_change=self._count,
         )
 
@@ -124,7 +125,7 @@ def test_a_server_that_comes_back_leaves_one_stream_and_a_counted_reconnect() ->
             voice = stage.server.join("bob").publish()
             stage.server.kill()
             assert stage.manager.link is Link.RECOVERING
-            assert stage.manager.reconnecting_since_s is not None
+            assert stage.manager.recovering_why == "connection_lost"
             await asyncio.sleep(3)
             stage.server.start()
             assert stage.manager.link is Link.UP
@@ -215,6 +216,16 @@ def test_an_encoder_that_takes_nothing_ends_the_session() -> None:
     run_jumping(story())
 
 
+def test_a_session_that_vanishes_without_a_word_is_over() -> None:
+    async def story() -> None:
+        async with on_stage() as stage:
+            stage.server.session("kitchen").vanish()
+            await asyncio.wait_for(stage.manager.closed.wait(), 5)
+            assert isinstance(stage.manager.error, Stalled)
+
+    run_jumping(story())
+
+
 def test_a_listen_only_session_publishes_nothing() -> None:
     async def story() -> None:
         async with on_stage(listen_only=True) as stage:
@@ -292,7 +303,7 @@ def test_metrics_have_every_field_before_and_after() -> None:
         stage = Stage()
         before = set(stage.manager.get_metrics())
         await stage.join()
-        await stage.manager.refresh_stats()
+        await asyncio.sleep(1)
         after = stage.manager.get_metrics()
         assert set(after) == before
         assert after["rtt_ms"] == 1.0

@@ -1,0 +1,94 @@
+"""Names to addresses, without waiting for a name server longer than somebody wants to.
+
+`getaddrinfo` cannot be interrupted and takes half a minute when no name server answers. In asyncio's pool of threads a
+few of those would hold up whatever else needs a thread. So each name has one thread at most, and an answer that comes
+too late for whoever asked is kept for the next one: a first name server that is dead costs 5 s each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+KEPT_S: Final = 10.0  # twice the longest default pause between two tries; an address seldom changes that fast
+
+Key = tuple[str, int, int]
+
+
+@dataclass(eq=False)
+class _Lookup:
+    found: Future[list[ResolveResult]] = field(default_factory=Future)
+    ended_s: float = 0.0
+
+    @property
+    def is_stale(self) -> bool:
+        return self.found.done() and time.monotonic() - self.ended_s > KEPT_S
+
+
+_lookups: dict[Key, _Lookup] = {}
+
+
+class BoundedResolver(AbstractResolver):
+    """For aiohttp: each lookup takes `timeout_s` at most, whatever the name servers do. Loop thread."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Raises socket.gaierror, EAI_AGAIN when no answer came in time."""
+        key = (host, port, family)
+        lookup = _lookups.get(key)
+        if lookup is None or lookup.is_stale:
+            lookup = _lookups[key] = _begin(key)
+        waiter = asyncio.wrap_future(lookup.found)
+        await asyncio.wait({waiter}, timeout=self._timeout_s)
+        if not waiter.done():
+            raise socket.gaierror(socket.EAI_AGAIN, f"no name server answered within {self._timeout_s:g} s")
+        if _lookups.get(key) is lookup:
+            del _lookups[key]
+        return waiter.result()
+
+    async def close(self) -> None:
+        """Nothing to free: a lookup that runs is left to end by itself."""
+
+
+def _begin(key: Key) -> _Lookup:
+    lookup = _Lookup()
+    lookup.found.set_running_or_notify_cancel()  # from here on, a waiter that is cancelled cannot cancel it
+    threading.Thread(target=_look_up, args=(key, lookup), name="name-lookup", daemon=True).start()
+    return lookup
+
+
+def _look_up(key: Key, lookup: _Lookup) -> None:
+    host, port, family = key
+    try:
+        infos = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        found = [_result(host, *info) for info in infos]
+    except Exception as error:
+        lookup.ended_s = time.monotonic()
+        lookup.found.set_exception(error)
+    else:
+        lookup.ended_s = time.monotonic()
+        lookup.found.set_result(found)
+
+
+def _result(
+    hostname: str,
+    family: int,
+    _kind: int,
+    proto: int,
+    _canonical: str,
+    address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes],
+) -> ResolveResult:
+    host, port = socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)  # with a link-local's scope
+    numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    return ResolveResult(hostname=hostname, host=host, port=int(port), family=family, proto=proto, flags=numeric)

@@ -1,0 +1,143 @@
+"""One leg through its life, on fake cards, in virtual time: hung drivers, late answers, devices changed meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import structlog
+
+from appliance.audio.config import AudioConfig
+from appliance.audio.input_handler import AudioInputHandler
+from appliance.errors import DeviceLost
+from appliance.leg import CLOSE_S, OPEN_S, AudioLeg
+from appliance.ports import Leg, LegState
+from tests.fakes.backend import FakeBackend, usb_card
+from tests.fakes.worker import HangingWorker
+from tests.harness.vtime import LoopClock, run_jumping
+
+BLOCK_S = 0.01
+
+
+class Bench:
+    """A microphone's leg on a fake card, tended as the supervisor does."""
+
+    def __init__(self) -> None:
+        self.backend = FakeBackend([usb_card("Device"), usb_card("Other")])
+        self.worker = HangingWorker()
+        clock = LoopClock()
+        config = AudioConfig(input_device="plughw:CARD=Device")
+        self.handler = AudioInputHandler(config=config, backend=self.backend, clock=clock)
+        self.leg = AudioLeg(
+            Leg.INPUT,
+            self.handler,
+            enabled=True,
+            worker=self.worker,
+            clock=clock,
+            retry_s=1.0,
+            on_change=lambda: None,
+        )
+        self.lines: list[Any] = []
+
+    @property
+    def state(self) -> LegState:
+        return self.leg.report.state
+
+    def hang(self) -> None:
+        """The driver does not answer from now on."""
+        self.worker.hang = self.backend.hang("Device")
+
+    def said(self) -> list[str]:
+        return [line["event"] for line in self.lines]
+
+    async def passes(self, seconds: float) -> None:
+        for _ in range(round(seconds / BLOCK_S)):
+            await asyncio.sleep(BLOCK_S)
+            self.backend.advance(BLOCK_S)
+            self.leg.tend()
+
+
+@contextlib.asynccontextmanager
+async def bench() -> AsyncIterator[Bench]:
+    one = Bench()
+    with structlog.testing.capture_logs() as one.lines:
+        yield one
+        await one.leg.close()
+        await asyncio.sleep(0)
+    assert one.backend.streams == (), "a device was left open"
+
+
+def test_a_driver_that_hangs_while_opening_holds_the_start_up_for_a_few_seconds_only() -> None:
+    async def story() -> None:
+        async with bench() as it:
+            it.hang()
+            with pytest.raises(DeviceLost, match="does not answer"):
+                await asyncio.wait_for(it.leg.open(), OPEN_S + 0.1)
+            assert it.state is LegState.MISSING
+            it.worker.settle()
+
+    run_jumping(story())
+
+
+def test_a_hung_driver_is_called_once_and_told_once_and_its_late_answer_is_taken_up() -> None:
+    async def story() -> None:
+        async with bench() as it:
+            it.hang()
+            await it.leg.open_or_wait()
+            await it.passes(30)
+            assert len(it.worker.stuck) == 1
+            it.worker.settle()
+            await it.passes(0.1)
+            assert it.state is LegState.OK
+            assert it.said() == ["audio.lost", "audio.recovered"]
+
+    run_jumping(story())
+
+
+def test_a_device_that_comes_open_after_the_session_ended_is_closed() -> None:
+    async def story() -> None:
+        async with bench() as it:
+            it.hang()
+            await it.leg.open_or_wait()
+            await it.leg.close()
+            it.worker.settle()
+            await asyncio.sleep(1)
+            assert it.backend.streams == ()
+
+    run_jumping(story())
+
+
+def test_a_device_changed_while_the_old_one_hangs_is_opened_when_that_answers() -> None:
+    async def story() -> None:
+        async with bench() as it:
+            it.hang()
+            await it.leg.open_or_wait()
+            it.handler.config = AudioConfig(input_device="plughw:CARD=Other")
+            it.leg.reopen()
+            await it.passes(1)
+            it.worker.settle()
+            await it.passes(0.5)
+            assert it.handler.device == "plughw:CARD=Other"
+            assert len(it.backend.streams) == 1
+
+    run_jumping(story())
+
+
+def test_a_driver_that_does_not_let_go_is_told_and_its_device_closed_all_the_same() -> None:
+    async def story() -> None:
+        async with bench() as it:
+            await it.leg.open()
+            it.backend.stop("Device")
+            it.hang()
+            await it.passes(1 + CLOSE_S)
+            assert it.said() == ["audio.opened", "audio.lost", "audio.close_stuck"]
+            it.backend.resume("Device")
+            it.worker.settle()
+            await it.passes(1.5)
+            assert it.state is LegState.OK
+            assert len(it.backend.streams) == 1
+
+    run_jumping(story())

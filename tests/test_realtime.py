@@ -1,0 +1,34 @@
+"""What the kernel grants a process, asked in processes of their own: this one must stay as it is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can say what it may and what it may not")
+
+CLAIM = """
+import os, threading
+from appliance.realtime import claim
+print(claim().policy)
+threading.Thread(target=lambda: print(os.sched_getscheduler(0) == os.SCHED_RR)).start()
+"""
+
+
+def _claims(*wrapper: str) -> list[str]:
+    done = subprocess.run([*wrapper, sys.executable, "-c", CLAIM], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_root_gets_real_time_and_its_threads_inherit_it() -> None:
+    assert _claims() == ["rr", "True"]
+
+
+def test_who_may_not_have_real_time_runs_all_the_same() -> None:
+    """Without the capability and without a limit that allows it."""
+    policy, threads_rr = _claims("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--reuid=65534", "--clear-groups")
+    assert policy in ("nice", "normal")
+    assert threads_rr == "False"
