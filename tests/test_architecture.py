@@ -31,6 +31,7 @@ LAYERS: Final = {
     "afresh": 7,
     "report": 7,
     "doctor": 7,
+    "card": 7,
     "app": 8,
     "cli": 9,
     "__main__": 10,
