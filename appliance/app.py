@@ -22,7 +22,9 @@ from appliance.audio.worker import DeviceWorker
 from appliance.clock import SystemClock
 from appliance.doctor import Context, Result, run_checks
 from appliance.errors import AltoError, ConfigError
+from appliance.leg import Losses
 from appliance.network.entrance import entrance
+from appliance.network.lookup import ask_often
 from appliance.network.server import EmbeddedServer, find_binary
 from appliance.network.servertime import ServerTime
 from appliance.network.token import token_source
@@ -69,12 +71,13 @@ def run(sources: Sources) -> int:
             return EX_CONFIG
         loaded = instead
     precedence = realtime.claim()
+    ask_often()
     # Not asyncio.run: it cancels every task at its end, and a cancelled native connect that comes in later panics
     # the SDK. What still runs then ends with the process.
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     pipe = configure(level=loaded.settings.log.level.value, format=loaded.settings.log.format.value)
-    pipe.bind(identity=loaded.settings.identity)
+    pipe.bind(station=loaded.settings.identity)
     if problems:
         _say_rejected(problems)
     watchdog = Watchdog(state_dir() / f"{file_stem(loaded.settings.identity)}.last-words")
@@ -271,7 +274,7 @@ class Appliance:
     def _apply(self, loaded: Loaded, changes: Changes) -> None:
         settings = loaded.settings
         self.keeper.keep(loaded)
-        self.pipe.bind(identity=settings.identity)
+        self.pipe.bind(station=settings.identity)
         if changes.log:
             self.pipe.set_level(settings.log.level.value)
         if changes.metrics:
@@ -321,6 +324,7 @@ class Sessions:
         self._time = ServerTime(clock)
         self._backend = PortAudioBackend()
         self._worker = DeviceWorker()
+        self._losses = Losses()
         self._server: EmbeddedServer | None = None
         self._tokens: TokenSource | None = None
 
@@ -342,6 +346,7 @@ class Sessions:
             tolerant=True,
             connect_s=settings.livekit.connect_timeout_s,
             device_retry_s=settings.supervisor.device_retry_s,
+            losses=self._losses,
             on_change=on_change,
             on_rejected=self._tokens.invalidate,
         )
@@ -353,8 +358,8 @@ class Sessions:
     async def watch_clock(self) -> None:
         """Tell of a wall clock that is set, or jumps, while a call runs."""
         while True:
-            await asyncio.sleep(CLOCK_LOOK_S)
             self._time.look()
+            await asyncio.sleep(CLOCK_LOOK_S)
 
     async def close(self) -> None:
         """Stop the embedded server. Bounded."""

@@ -43,9 +43,9 @@ OVERRIDES: Final = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. Never a traceback for what a user can cause."""
-    args = _parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = args.run
     try:
+        args = _parser().parse_args(argv)
+        command: Callable[[argparse.Namespace], int] = args.run
         return command(args)
     except ConfigError as error:
         _say_problems(error)
@@ -267,9 +267,9 @@ def doctor(args: argparse.Namespace) -> int:
 def _mind_early_signals() -> None:
     """Until the station listens itself, seconds later on a small board: nothing is open yet, so an end is an end at
     once, in order, and a reload is none, because alto.yaml has not been read."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: os._exit(EX_OK))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: os._exit(EX_OK))
 
 
 # ---- helpers -----------------------------------------------------------------------------------------------------

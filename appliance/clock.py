@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Final
+
+EARLIEST_S: Final = 1_735_689_600.0  # 2025-01-01: alto did not exist before, so a clock that says less was never set
 
 
 class SystemClock:

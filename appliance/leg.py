@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
@@ -20,6 +21,19 @@ log = structlog.get_logger()
 SILENT_S: Final = 0.6  # the longest block is 50 ms and PulseAudio may bunch 200 ms: three times that is no hiccup
 OPEN_S: Final = 4.0  # three tries of a second each to start, and the list of devices; more is a driver that hangs
 CLOSE_S: Final = 0.8  # stop() of a pulled card returns at once (measured); a hung driver must not hold up the exit
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A leg's outage: since when (monotonic seconds), and the last reason that was told."""
+
+    since_s: float
+    reason: str
+
+
+Losses = dict[Leg, Loss]
+"""The legs that are lost now. It outlives a session, so that an outage is told once, however often the room is joined
+anew meanwhile."""
 
 
 class Handler(Protocol):
@@ -52,7 +66,9 @@ class AudioLeg:
         clock: Clock,
         retry_s: float,
         on_change: Callable[[], None],
+        losses: Losses | None = None,
     ) -> None:
+        """`losses`: those of the session before; changed by this one. None: it remembers for itself."""
         self.leg = leg
         self.handler = handler
         self.retry_s = retry_s
@@ -63,11 +79,14 @@ class AudioLeg:
         self._state = LegState.MISSING if enabled else LegState.OFF
         self._error: AltoError | None = None
         self._opened_at = 0.0
-        self._lost_at: float | None = None
+        self._losses: Losses = {} if losses is None else losses
+        if not enabled:
+            self._losses.pop(leg, None)  # whoever switches it on again asks for something new
         self._try_at = 0.0
         self._job: asyncio.Task[None] | None = None
         self._opening: asyncio.Future[None] | None = None
         self._outdated = False
+        self._begun = False
         self._closed = False
 
     @property
@@ -77,6 +96,7 @@ class AudioLeg:
 
     async def open(self) -> None:
         """Open now. Raises AudioError. Does nothing when the leg is off."""
+        self._begun = True
         if self._state is not LegState.MISSING or self._closed:
             return
         if self._opening is None:
@@ -108,8 +128,9 @@ class AudioLeg:
             self._start(self.open_or_wait())
 
     def reopen(self) -> None:
-        """The device settings changed: close what is open and open what is wanted now."""
-        if self._closed or self._state is LegState.OFF:
+        """The device settings changed: close what is open and open what is wanted now. Nothing before `open()`, which
+        takes the new settings anyway."""
+        if self._closed or not self._begun or self._state is LegState.OFF:
             return
         if self._hangs:
             self._outdated = True  # two calls in one driver at a time would be one too many
@@ -123,10 +144,14 @@ class AudioLeg:
             self._job.cancel()
             await asyncio.gather(self._job, return_exceptions=True)
         if self._opening is not None:  # what comes open late would hold the device for ever
-            self._opening.add_done_callback(lambda _opened: self._worker.submit(self.handler.close))
+            self._opening.add_done_callback(self._close_late)
         await self._close_handler()
 
     # ---- inside ----
+
+    def _close_late(self, opened: asyncio.Future[None]) -> None:
+        if opened.cancelled() or opened.exception() is None:
+            self._worker.submit(self.handler.close)
 
     @property
     def _hangs(self) -> bool:
@@ -180,10 +205,10 @@ class AudioLeg:
 
     def _found(self) -> None:
         now = self._clock.monotonic()
-        outage_s = None if self._lost_at is None else round(now - self._lost_at, 3)
-        again = self._lost_at is not None
-        self._state, self._error, self._opened_at, self._lost_at = LegState.OK, None, now, None
-        if again:
+        self._state, self._error, self._opened_at = LegState.OK, None, now
+        loss = self._losses.pop(self.leg, None)
+        if loss is not None:
+            outage_s = round(now - loss.since_s, 3)
             log.info("audio.recovered", leg=self.leg, device=self.handler.device, outage_s=outage_s)
         else:
             stream = self.handler.stream
@@ -201,9 +226,8 @@ class AudioLeg:
         """Once an outage at warning; what follows until it is back is the same outage, told again only if the cause
         changed."""
         now = self._clock.monotonic()
-        news = self._error is None or self._error.reason != error.reason
-        if self._lost_at is None:
-            self._lost_at = now
+        loss = self._losses.get(self.leg)
+        if loss is None:
             log.warning(
                 "audio.lost",
                 leg=self.leg,
@@ -212,8 +236,9 @@ class AudioLeg:
                 detail=error.message,
                 fix=error.fix,
             )
-        elif news:
+        elif loss.reason != error.reason:
             log.info("audio.still_lost", leg=self.leg, reason=error.reason, detail=error.message, fix=error.fix)
+        self._losses[self.leg] = Loss(now if loss is None else loss.since_s, error.reason)
         self._state, self._error = LegState.MISSING, error
         self._try_at = now + self.retry_s
         self._on_change()

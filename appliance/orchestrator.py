@@ -14,7 +14,7 @@ from appliance.audio.output_handler import AudioOutputHandler
 from appliance.audio.worker import DeviceWorker
 from appliance.clock import SystemClock
 from appliance.errors import Rejected
-from appliance.leg import AudioLeg, Handler
+from appliance.leg import AudioLeg, Handler, Losses
 from appliance.network.manager import LiveKitNetworkManager
 from appliance.ports import AudioBackend, BlockingCalls, Clock, Knock, Leg, LegReport, Link, RoomConnection
 from appliance.settings.changes import Changes
@@ -47,7 +47,7 @@ class AudioClientOrchestrator:
 
     `AudioClientOrchestrator(url, token, config)` is a whole client, as in the description; what the appliance hands
     in by keyword are the ports. With `tolerant` a sound device that fails does not fail `connect()`: the leg is
-    reported MISSING and `tend()` tries it again. Loop thread only.
+    reported MISSING and `tend()` tries it again; `losses` are those of the session before. Loop thread only.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class AudioClientOrchestrator:
         tolerant: bool = False,
         connect_s: float = CONNECT_S,
         device_retry_s: float = 1.0,
+        losses: Losses | None = None,
         on_change: Callable[[], None] = lambda: None,
         on_rejected: Callable[[], None] = lambda: None,
     ) -> None:
@@ -108,6 +109,7 @@ class AudioClientOrchestrator:
                 clock=clock,
                 retry_s=device_retry_s,
                 on_change=on_change,
+                losses=losses,
             )
             for leg in Leg
         }

@@ -41,6 +41,7 @@ ONLY_IMPORTER: Final = {
     "sounddevice": {"audio/portaudio.py"},
     "livekit.rtc": {"network/livekit_room.py"},
     "livekit.api": {"network/token.py"},
+    "jwt": {"network/token.py"},
     "soxr": {"audio/convert.py"},
     "rich": {"observe/watch.py"},
 }

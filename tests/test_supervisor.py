@@ -267,6 +267,25 @@ def test_a_microphone_that_is_switched_off_in_a_call_is_closed_and_gone_for_ever
     run_jumping(told())
 
 
+def test_a_card_that_is_away_over_several_sessions_is_lost_once_and_recovers_once() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            story.backend.unplug("Device")
+            await story.until_state(State.DEGRADED, 1.0)
+            for joins in (2, 3):
+                story.server.close_room()
+                await story.until(lambda joins=joins: story.server.joins == joins, 6.0, "another session")
+                await story.passes(3)
+            story.backend.plug(usb_card("Device"))
+            await story.until_state(State.ONLINE, 2.0)
+            assert len(story.events("audio.lost")) == 2, "one for each direction"
+            assert [line["outage_s"] > 6 for line in story.events("audio.recovered")] == [True, True]
+            assert len(story.events("audio.opened")) == 2, "before it was pulled"
+
+    run_jumping(told())
+
+
 def test_silence_is_sent_while_the_microphone_is_away() -> None:
     """A gap in sending makes every listener's jitter buffer swell by the gap."""
 
@@ -307,6 +326,21 @@ def test_another_device_is_taken_without_leaving_the_room() -> None:
             await story.passes(1)
             assert story.server.joins == 1
             assert story.supervisor.state is State.ONLINE
+
+    run_jumping(told())
+
+
+def test_another_device_that_is_chosen_while_joining_is_the_only_one_open_afterwards() -> None:
+    """A device that was opened for a session that never came to be would be busy for ever."""
+
+    async def told() -> None:
+        both = {"input": {"device": "Device"}, "output": {"device": "Device"}}
+        async with Story(make_settings(audio=both), cards=("Device", "Other")) as story:
+            story.server.answers.append(Answer.LATE)
+            await story.until(lambda: story.server.attempts == 1, 1.0, "first attempt")
+            story.apply(audio={"input": {"device": "Other"}, "output": {"device": "Other"}})
+            await story.until_state(State.ONLINE, 15.0)
+            assert {stream.pcm for stream in story.backend.streams} == {"plughw:CARD=Other"}
 
     run_jumping(told())
 

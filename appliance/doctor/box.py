@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from appliance.clock import EARLIEST_S
 from appliance.doctor.probes import Disk, Software
 from appliance.doctor.results import Result, fail, ok, skip, warn
 from appliance.errors import AltoError
 from appliance.network import explain
 
 CLOCK_OFF_S: Final = 60.0  # LiveKit's tokens allow for about this much
-FIRST_YEAR: Final = 2025  # alto did not exist before: such a clock was never set
 HOT_C: Final = 80.0  # a Raspberry Pi slows down from here on
 FREE_BYTES: Final = 50 * 1024 * 1024
 MEMORY_BYTES: Final = 60 * 1024 * 1024  # a station needs about 100 MB; with less than this left it will be killed
@@ -76,10 +76,9 @@ def refused(check: str, error: AltoError) -> list[Result]:
 
 def clock(now: float, synchronised: bool | None, server_date: float | None) -> list[Result]:
     """A wrong clock makes the server refuse every token."""
-    year = time.gmtime(now).tm_year
     told = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now))
     fix = "connect to a network with a time server, or: sudo timedatectl set-ntp true"
-    if year < FIRST_YEAR:
+    if now < EARLIEST_S:
         return [fail("clock", f"it says {told}: it was never set", fix)]
     if server_date is not None and abs(now - server_date) > CLOCK_OFF_S:
         return [fail("clock", f"it says {told}; the server's differs by {abs(now - server_date):.0f} s", fix)]

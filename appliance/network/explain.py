@@ -54,6 +54,7 @@ class Obstacle(Enum):
     NO_TRUST = ("its TLS certificate is not trusted", "add the CA to this machine's trust store")
     NO_LIVEKIT = ("something answers, but no LiveKit server", CHECK_URL)
     WEB_PAGE = ("a web page answers, but no LiveKit server", f"{CHECK_URL}; is there a sign-in page?")
+    TLS_ONLY = ("it sends whoever comes without TLS away", "use wss:// instead of ws://")
     SERVER_FAULT = ("the server, or the proxy before it, has a fault", "look into its log")
     TOO_MANY = ("the server asks to come back later", "wait")
 
@@ -93,9 +94,17 @@ def address(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 
-def http_url(url: str) -> str:
-    """The address of a server's HTTP side: the same place, http for ws and https for wss."""
-    return re.sub(r"^ws", "http", url)
+def span(seconds: float) -> str:
+    """A length of time for a person: in the largest unit of which there are two at least."""
+    for size_s, word in ((31_536_000, "years"), (86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size_s:
+            return f"{seconds / size_s:.0f} {word}"
+    return f"{seconds:.0f} seconds"
+
+
+def signal_url(url: str) -> str:
+    """Where the SDK would knock, for a plain HTTP question: http for ws and https for wss."""
+    return re.sub(r"^ws", "http", url).rstrip("/") + "/rtc"
 
 
 def connect_failure(text: str, url: str) -> NetworkError:

@@ -27,7 +27,10 @@ STEPS: Final = 3
 
 
 async def knock(url: str, *, timeout_s: float = KNOCK_S) -> Answer:
-    """Ask the server at `url` (ws, wss, http or https) for its front page. Any answer but 5xx will do.
+    """Ask the server at `url` (ws, wss, http or https) at the path where the SDK would, in plain HTTP.
+
+    A LiveKit server answers 404 to that, without a line in its log. So a page, a redirect or a 5xx is somebody else, or
+    a server in trouble; whatever else answers may be judged by the SDK.
 
     Each step takes `timeout_s` at most, all of them three times that. Raises Unreachable, AttemptTimedOut; Rejected
     when `url` is no address. Cancelling it cancels nothing native.
@@ -52,13 +55,24 @@ async def _ask(url: str, timeout_s: float) -> Answer:
         aiohttp.ClientSession(connector=connector, timeout=limits) as session,
         # ssl=False: no certificate is judged here. Whether to trust this server is the SDK's decision, and its refusal
         # names the cause; nothing secret is said before that.
-        session.get(explain.http_url(url), ssl=False, allow_redirects=False) as head,
+        session.get(explain.signal_url(url), ssl=False, allow_redirects=False) as head,
     ):
         # Leaving closes the connection: a sign-in page may be large, a broken one endless, and nothing of it is read.
         took_s = loop.time() - began_s
-        if head.status >= 500:
-            raise explain.unreachable(url, Obstacle.SERVER_FAULT, said=f"{head.status} {head.reason or ''}".strip())
+        if (obstacle := _obstacle(head)) is not None:
+            raise explain.unreachable(url, obstacle, said=f"{head.status} {head.reason or ''}".strip())
         return Answer(took_s, _seconds(head.headers.get("Date", "")))
+
+
+def _obstacle(head: aiohttp.ClientResponse) -> Obstacle | None:
+    if head.status >= 500:
+        return Obstacle.SERVER_FAULT
+    if head.status >= 400:
+        return None
+    same_place = head.url.with_scheme("https").with_port(None).origin()
+    if head.headers.get("Location", "").startswith(str(same_place)):
+        return Obstacle.TLS_ONLY
+    return Obstacle.WEB_PAGE
 
 
 def _seconds(date: str) -> float | None:

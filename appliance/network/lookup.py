@@ -1,13 +1,14 @@
 """Names to addresses, without waiting for a name server longer than somebody wants to.
 
-`getaddrinfo` cannot be interrupted and takes half a minute when no name server answers. In asyncio's pool of threads a
-few of those would hold up whatever else needs a thread. So each name has one thread at most, and an answer that comes
-too late for whoever asked is kept for the next one: a first name server that is dead costs 5 s each time.
+`getaddrinfo` cannot be interrupted and may take half a minute when no name server answers. In asyncio's pool of threads
+a few of those would hold up whatever else needs a thread. So each name has one thread at most, and an answer that comes
+too late for whoever asked is kept for the next one, who would otherwise come too early again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 import time
@@ -17,9 +18,18 @@ from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+RESOLVER_OPTIONS: Final = "timeout:1 attempts:5"
+"""The C library waits 5 s for an answer before it asks again, or asks the next name server; so a dead first one costs
+5 s at each join, and one that comes back is noticed that late. A question is small enough to be asked once a second."""
+
 KEPT_S: Final = 10.0  # twice the longest default pause between two tries; an address seldom changes that fast
 
 Key = tuple[str, int, int]
+
+
+def ask_often() -> None:
+    """Have the C library ask name servers once a second, for our lookups and the SDK's. Before the first of them."""
+    os.environ.setdefault("RES_OPTIONS", RESOLVER_OPTIONS)
 
 
 @dataclass(eq=False)

@@ -6,13 +6,13 @@ from typing import Final
 
 import structlog
 
+from appliance.clock import EARLIEST_S
+from appliance.network import explain
 from appliance.ports import Clock
 
 log = structlog.get_logger()
 
-TOLERATED_S: Final = (
-    60.0  # the server's Date has whole seconds and its answer takes a while; a token's begin is earlier
-)
+TOLERATED_S: Final = 60.0  # the server's Date has whole seconds, and tokens made here begin that much before now
 
 
 class ServerTime:
@@ -26,6 +26,7 @@ class ServerTime:
         self._clock = clock
         self._ahead_of_monotonic_s: float | None = None
         self._told_s = 0.0
+        self._told_never_set = False
 
     def monotonic(self) -> float:
         """This device's."""
@@ -51,23 +52,35 @@ class ServerTime:
     def look(self) -> None:
         """Tell of a clock that went wrong, or right, since the last look."""
         offset_s = self.offset_s()
-        if abs(offset_s - self._told_s) <= TOLERATED_S:
+        if offset_s == 0.0 and self._clock.time() < EARLIEST_S:
+            self._tell_never_set()
+            return
+        right_again = offset_s == 0.0 and self._told_never_set
+        if abs(offset_s - self._told_s) <= TOLERATED_S and not right_again:
             return
         self._told_s = offset_s
         if offset_s == 0.0:
+            self._told_never_set = False
             log.info("clock.set")
         else:
             log.warning(
                 "clock.wrong",
                 offset_s=round(offset_s),
                 detail=f"this device's clock is {_span(offset_s)} the server's; tokens follow the server's",
-                fix="let this device set its clock by NTP (timedatectl), or correct the server's",
+                fix=_FIX,
+            )
+
+    def _tell_never_set(self) -> None:
+        """Nobody has told the time yet: neither this device's clock nor a server."""
+        if not self._told_never_set:
+            self._told_never_set = True
+            log.warning(
+                "clock.not_set", detail="this device's clock was never set: the times in its log are wrong", fix=_FIX
             )
 
 
+_FIX: Final = "let this device set its clock by NTP (timedatectl), or correct the server's"
+
+
 def _span(offset_s: float) -> str:
-    size_s, word = next(
-        (size for size in ((86_400, "days"), (3600, "hours"), (60, "minutes")) if abs(offset_s) >= 2 * size[0]),
-        (1, "seconds"),
-    )
-    return f"{abs(offset_s) / size_s:.0f} {word} {'behind' if offset_s > 0 else 'ahead of'}"
+    return f"{explain.span(abs(offset_s))} {'behind' if offset_s > 0 else 'ahead of'}"

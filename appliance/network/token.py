@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-import datetime
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import jwt
 from livekit import api
 
+from appliance.clock import EARLIEST_S
 from appliance.errors import AttemptTimedOut, Rejected, Unreachable
+from appliance.network import explain
 from appliance.ports import Clock, Grant, TokenSource
 from appliance.settings import secrets
 from appliance.settings.model import Settings
@@ -26,14 +28,14 @@ ENDPOINT_S: Final = 8.0  # shorter than the setting's connect time: the join tha
 RENEW_SHARE: Final = 0.1  # of a token's life: asked anew when less than this is left…
 RENEW_S: Final = 30.0  # …or this
 SECRET_WORD_CHARS: Final = 7  # longer than the "Bearer" before a key
-CLOCK_SET_SINCE: Final = 1_704_067_200.0  # 2024: earlier than that a board's clock is just not set yet
+EARLY_S: Final = 60.0  # a token made here begins before now: clocks that differ by less need no correction
 
 
 def token_source(settings: Settings, clock: Clock, *, embedded: tuple[str, Path, Path] | None = None) -> TokenSource:
     """The source that these settings name. `embedded`: url, API key file and secret file of our own server."""
     if embedded is not None:
         url, key_file, secret_file = embedded
-        return MintedToken(settings, url, key=lambda: _text(key_file), secret=lambda: _text(secret_file))
+        return MintedToken(settings, clock, url, key=lambda: _text(key_file), secret=lambda: _text(secret_file))
     right = secrets.right_of(settings.livekit)
     if right in (Right.TOKEN, Right.TOKEN_FILE):
         return ReadyToken(settings, clock)
@@ -41,6 +43,7 @@ def token_source(settings: Settings, clock: Clock, *, embedded: tuple[str, Path,
         return EndpointToken(settings, clock)
     return MintedToken(
         settings,
+        clock,
         settings.livekit.url,
         key=lambda: secrets.api_key(settings.livekit),
         secret=lambda: secrets.api_secret(settings.livekit).get_secret_value(),
@@ -72,8 +75,12 @@ class ReadyToken:
 class MintedToken:
     """Made on the device from key and secret, with no more rights than a station needs."""
 
-    def __init__(self, settings: Settings, url: str, *, key: Callable[[], str], secret: Callable[[], str]) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, url: str, *, key: Callable[[], str], secret: Callable[[], str]
+    ) -> None:
+        """`clock` tells the time by which the server will judge: many boards have none of their own."""
         self._settings = settings
+        self._clock = clock
         self._url = url
         self._key = key
         self._secret = secret
@@ -90,15 +97,17 @@ class MintedToken:
             can_publish_data=True,
             can_update_own_metadata=True,
         )
-        token = (
-            api.AccessToken(self._key(), self._secret())
-            .with_identity(settings.identity)
-            .with_name(settings.name or settings.identity)
-            .with_ttl(datetime.timedelta(seconds=settings.livekit.token_ttl_s))
-            .with_grants(rights)
-            .to_jwt()
-        )
-        return Grant(self._url, token, _number(claims_of(token).get("exp")))
+        key, secret = self._key(), self._secret()
+        token = api.AccessToken(key, secret).with_identity(settings.identity)
+        token.with_name(settings.name or settings.identity).with_grants(rights)
+        return self._signed(claims_of(token.to_jwt()), secret)
+
+    def _signed(self, claims: Mapping[str, Any], secret: str) -> Grant:
+        """livekit-api takes begin and end from this device's clock: sign anew, with the server's."""
+        now_s = int(self._clock.time())
+        end_s = now_s + self._settings.livekit.token_ttl_s
+        life = {"nbf": now_s - int(EARLY_S), "exp": end_s}
+        return Grant(self._url, jwt.encode({**claims, **life}, secret, algorithm="HS256"), float(end_s))
 
     def invalidate(self) -> None:
         """Nothing is cached: each try has a fresh one."""
@@ -111,11 +120,11 @@ class EndpointToken:
         self._settings = settings
         self._clock = clock
         self._kept: Grant | None = None
-        self._renew_at = 0.0
+        self._renew_at = 0.0  # monotonic: a clock that is set meanwhile must not make a token old, or young
 
     async def grant(self) -> Grant:
         """See `ports.TokenSource`."""
-        if self._kept is None or self._clock.time() >= self._renew_at:
+        if self._kept is None or self._clock.monotonic() >= self._renew_at:
             self._keep(await self._ask())
         assert self._kept is not None
         return self._kept
@@ -125,9 +134,10 @@ class EndpointToken:
         self._kept = None
 
     def _keep(self, grant: Grant) -> None:
-        now = self._clock.time()
-        left_s = (grant.expires_at or now) - now
-        self._kept, self._renew_at = grant, now + left_s - max(RENEW_S, RENEW_SHARE * left_s)
+        now_s = self._clock.time()
+        left_s = (grant.expires_at or now_s) - now_s
+        self._kept = grant
+        self._renew_at = self._clock.monotonic() + left_s - max(RENEW_S, RENEW_SHARE * left_s)
 
     async def _ask(self) -> Grant:
         livekit = self._settings.livekit
@@ -193,12 +203,14 @@ def claims_of(token: str) -> Mapping[str, Any]:
 
 def refuse_useless(claims: Mapping[str, Any], settings: Settings, now: float) -> None:
     """Raise Rejected, with the cause, for a token that cannot work: ended, not begun, or for another room."""
-    if now >= CLOCK_SET_SINCE:
+    if now >= EARLIEST_S:
         end, begin = _number(claims.get("exp")), _number(claims.get("nbf"))
         if end is not None and end <= now:
-            raise Rejected(f"the token ended {_ago(now - end)} ago", fix="get a new one; is this board's clock right?")
+            raise Rejected(
+                f"the token ended {explain.span(now - end)} ago", fix="get a new one; is this board's clock right?"
+            )
         if begin is not None and begin > now + 60:
-            ahead = _ago(begin - now)
+            ahead = explain.span(begin - now)
             raise Rejected(f"the token begins only in {ahead}", fix="is this board's clock right?")
     video = claims.get("video")
     room = video.get("room") if isinstance(video, dict) else None
@@ -210,13 +222,6 @@ def refuse_useless(claims: Mapping[str, Any], settings: Settings, now: float) ->
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _ago(seconds: float) -> str:
-    for size_s, word in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size_s:
-            return f"{seconds / size_s:.0f} {word}"
-    return f"{seconds:.0f} seconds"
 
 
 def _first_line(body: str) -> str:

@@ -25,8 +25,9 @@ journalctl -u alto -o cat | jq 'select(.event == "state.changed")'
 journalctl -u alto -o cat | jq 'select(.event == "metrics") | .network.rtt_ms'
 ```
 
-Any event may carry `traceback`. Secrets are masked as `***`; very long values are cut with a mark; a number that does
-not exist is null. New fields may be added; those listed here stay.
+Every line ends with `station`, the identity of the station that wrote it. Any event may carry `traceback`. Secrets are
+masked as `***`; very long values are cut with a mark; a number that does not exist is null. New fields may be added;
+those listed here stay.
 """
 
 

@@ -152,13 +152,20 @@ _CONFIGURATION: Final = (
 
 _ROOM: Final = (
     Event(
+        "clock.not_set",
+        "warning",
+        "This device's clock says a time before alto was made, and no server has told a better one yet.",
+        {"detail": _DETAIL, "fix": _FIX},
+        "at most once after each boot, on boards without a clock of their own",
+    ),
+    Event(
         "clock.wrong",
         "warning",
-        "This device's clock differs from the server's by more than a minute; tokens are made and judged by the server's.",
+        "This device's clock differs from the server's by more than a minute; tokens are made and judged by its time.",
         {"offset_s": "seconds that the server's clock is ahead", "detail": _DETAIL, "fix": _FIX},
         "at most once after each boot, until the clock is set",
     ),
-    Event("clock.set", "info", "This device's clock agrees with the server's again.", {}, "soon after clock.wrong"),
+    Event("clock.set", "info", "This device's clock is right (again).", {}, "soon after clock.not_set or clock.wrong"),
     Event(
         "room.connected",
         "info",

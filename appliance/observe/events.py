@@ -68,9 +68,9 @@ class Metric:
 
 HEAD_ORDER: Final = ("timestamp", "level", "event")
 HEAD: Final = frozenset(HEAD_ORDER)
-ALWAYS_ALLOWED: Final = frozenset({"traceback", "cut", "identity"})
-"""Any event may carry a traceback; a line that was too long is marked; every line of a station carries its identity
-(or, where a participant is meant, that one's: see the event)."""
+ALWAYS_ALLOWED: Final = frozenset({"traceback", "cut", "station"})
+"""Any event may carry a traceback; a line that was too long is marked; every line tells whose it is: `station` is
+this station's identity."""
 
 OFFLINE: Final = frozenset({"network.state", "network.participants"})
 """What `network` says while there is no session."""

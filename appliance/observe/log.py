@@ -44,7 +44,7 @@ class LogPipe:
 
     def bind(self, **fields: Any) -> None:
         """Add these to the end of every line from now on, e.g. whose line it is. A line's own field of the same name
-        wins: in `participant.joined` the identity is the participant's."""
+        wins."""
         self._always = fields
 
     def emit(self, level: str, event: str, fields: MutableMapping[str, Any]) -> None:

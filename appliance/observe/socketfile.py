@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import os
 import socket
 import stat
@@ -43,6 +44,7 @@ class SocketFile:
         try:
             _make_directory(path.parent)
             with _one_at_a_time(path.parent):
+                _sweep(path)
                 _clear(path)
                 self.sock = _listen(path)
             self._made = _identity(path)
@@ -97,6 +99,15 @@ def _one_at_a_time(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what makers left that were killed half way; they carry the maker's pid."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.[0-9]*"):
+        pid = left.suffix[1:]
+        with contextlib.suppress(OSError):  # another station sweeps as well
+            if pid.isdecimal() and not Path("/proc", pid).exists() and stat.S_ISSOCK(left.lstat().st_mode):
+                left.unlink()
 
 
 def _clear(path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_call_that_is_interrupted_takes_all_its_processes_along(number: signal
     assert call.stdout is not None
     with call:
         for line in call.stdout:
-            if '"identity": "porch"' in line and '"to": "online"' in line:
+            if '"station": "porch"' in line and '"to": "online"' in line:
                 break
         family = descendants(call.pid)
         assert len(family) >= 4, "PulseAudio, two stations, a server"

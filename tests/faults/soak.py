@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import random
 import secrets
 import signal
@@ -54,6 +55,8 @@ LONG_EVERY: Final = 15
 """One fault of so many is a long one, if the time that is left allows it."""
 READ_EVERY_S: Final = 5.0
 LOOK_EVERY_S: Final = 0.5
+PRIORITY: Final = -10
+"""A station has its board for itself; a machine that is shared should not sound like a station that stutters."""
 EX_USAGE: Final = 64
 EX_INTERRUPTED: Final = 130
 
@@ -64,14 +67,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not may_make_networks():
         print(f"deploy/dev soak {NEEDS_ROOT}", file=sys.stderr)
         return EX_USAGE
+    os.nice(PRIORITY)
     soak = Soak(seed=args.seed, began_s=time.monotonic())
-    with (
-        tempfile.TemporaryDirectory(prefix="alto-soak-") as directory,
-        VirtualSound(NAMES) as sound,
-        Stage(Path(directory), sound, NAMES, **rows.SETTINGS) as stage,
-    ):
-        asyncio.run(_Run(stage, soak, args.minutes * 60.0).hold())
-        return _report(soak, stage)
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="alto-soak-") as directory,
+            VirtualSound(NAMES) as sound,
+            Stage(Path(directory), sound, NAMES, **rows.SETTINGS) as stage,
+        ):
+            asyncio.run(_Run(stage, soak, args.minutes * 60.0).hold())
+            return _report(soak, stage)
+    except KeyboardInterrupt:  # before the call began: nothing to report
+        return EX_INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -128,7 +135,7 @@ class _Run:
         ends = await asyncio.gather(*tasks, return_exceptions=True)
         self._soak.problems += [repr(end) for end in ends if isinstance(end, Exception)]
         self._stage.judge.look()
-        self._soak.ended_s = self._stage.judge.judged_s
+        self._soak.ended_s = max(self._soak.began_s, self._stage.judge.judged_s)
         self._soak.problems += self._strange_lines()
 
     async def _hurt(self) -> None:
@@ -163,6 +170,7 @@ class _Run:
 
     async def _read(self) -> None:
         while True:
+            self._soak.load_max = max(self._soak.load_max, os.getloadavg()[0])
             for name, station in self._stage.stations.items():
                 if station.running:
                     self._soak.readings += self._reading(name, station.pid)

@@ -55,6 +55,8 @@ def _draw_sound(report: Report, axes: Any) -> None:
 def _draw_readings(report: Report, axes: Any, figure: str) -> None:
     lives: dict[tuple[str, int], list[Reading]] = defaultdict(list)
     for one in report.soak.readings:
+        if one.at_s < report.soak.began_s:
+            continue
         lives[one.station, one.pid].append(one)
     colours: dict[str, str] = {}
     for (station, _), life in lives.items():

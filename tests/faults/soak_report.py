@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -76,6 +77,8 @@ class Soak:
     began_s: float
     ended_s: float = 0.0
     complete: bool = False
+    load_max: float = 0.0
+    """The machine's load average at its highest: much more than its cores, and the sound stutters for that alone."""
     verdicts: list[Verdict] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -94,10 +97,22 @@ def calm_spans(soak: Soak) -> list[tuple[float, float]]:
     return [(start_s, stop_s) for start_s, stop_s in spans if stop_s > start_s]
 
 
-def share(judge: Judge, way: Way, spans: Sequence[tuple[float, float]]) -> float:
-    """The part of those spans in which the way carried sound, 0.0 to 1.0."""
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How much of the time a way carried sound, 0.0 to 1.0."""
+
+    without_outages: float
+    """Silences of up to 0.3 s left out: they are for the quality of the sound, and a busy machine makes them."""
+    strictly: float
+    """Each 20 ms counted."""
+
+
+def share(judge: Judge, way: Way, spans: Sequence[tuple[float, float]]) -> Share:
+    """The part of those spans with sound."""
     heard = [judge.heard_s(way, *span) for span in spans]
-    return sum(sound_s for sound_s, _ in heard) / max(sum(looked_s for _, looked_s in heard), 1e-9)
+    looked_s = max(sum(looked_s for _, looked_s in heard), 1e-9)
+    silent_s = sum(gap.length_s for span in spans for gap in judge.gaps(way, *span))
+    return Share(1.0 - silent_s / looked_s, sum(sound_s for sound_s, _ in heard) / looked_s)
 
 
 def growths(readings: Sequence[Reading]) -> list[Growth]:
@@ -140,7 +155,9 @@ class Report:
         found = [f"{verdict.row}: {problem}" for verdict in self.soak.verdicts for problem in verdict.problems]
         found += self.soak.problems
         found += [problem for growth in self.growths for problem in growth.problems()]
-        found += [f"{way}: sound for {part:.2%}" for way, part in self.shares.items() if part < SHARE_AT_LEAST]
+        for way, part in self.shares.items():
+            if part.without_outages < SHARE_AT_LEAST:
+                found.append(f"{way}: sound for {part.without_outages:.2%}")
         return found
 
     def table(self) -> Iterator[str]:
@@ -153,7 +170,11 @@ class Report:
             yield f"{words} {one.silent_s:7.1f}  {'; '.join(one.problems) or 'ok'}"
         calm_s = sum(stop_s - start_s for start_s, stop_s in self.spans)
         for way, part in self.shares.items():
-            yield f"{way}: sound for {part:.3%} of {calm_s:.0f} s in reach of the server (bar: {SHARE_AT_LEAST:.0%})"
+            yield (
+                f"{way}: sound for {part.without_outages:.3%} of {calm_s:.0f} s in reach of the server "
+                f"(bar: {SHARE_AT_LEAST:.0%}); strictly, each 20 ms counted, {part.strictly:.3%}"
+            )
+        yield f"the machine: a load of up to {self.soak.load_max:.1f} on {os.cpu_count()} cores"
         for growth in self.growths:
             yield (
                 f"{growth.station} ({growth.pid}): {growth.rss_mb_per_h:+.1f} MB/h over {growth.hours:.2f} h and "
@@ -164,7 +185,9 @@ class Report:
         if not self.growths:
             yield f"no process lived for {(WARM_UP_S + LIFE_S) / 60:.0f} minutes: its growth is not judged"
         yield from (f"NOT GOOD: {problem}" for problem in self.problems)
-        yield f"seed {self.soak.seed}: {'not good' if self.problems else 'all holds'}"
+        minutes = (self.soak.ended_s - began_s) / 60
+        after = f"{minutes:.1f} minutes{'' if self.soak.complete else ', interrupted'}"
+        yield f"seed {self.soak.seed}, {after}: {'not good' if self.problems else 'all holds'}"
 
     def as_json(self) -> dict[str, Any]:
         """The same for scripts, with every reading; seconds since the start."""
@@ -173,7 +196,8 @@ class Report:
             "seed": self.soak.seed,
             "seconds": round(self.soak.ended_s - began_s, 1),
             "complete": self.soak.complete,
-            "shares": {str(way): round(part, 5) for way, part in self.shares.items()},
+            "shares": {str(way): asdict(part) for way, part in self.shares.items()},
+            "load_max": self.soak.load_max,
             "faults": [_since(asdict(one), began_s) for one in self.soak.verdicts],
             "growths": [asdict(one) for one in self.growths],
             "readings": [_since(asdict(one), began_s) for one in self.soak.readings],

@@ -42,13 +42,15 @@ def test_sound_is_owed_outside_of_faults_and_the_time_to_return_from_them() -> N
 def test_the_report_counts_missing_sound_only_where_it_is_owed(tmp_path: Path) -> None:
     recorder = Recorder()
     judge = Judge(recorder, WAYS, now=lambda: recorder.now_s)
-    for kitchen, porch, seconds in ((PORCH_HZ, KITCHEN_HZ, 2.0), (None, None, 3.0), (PORCH_HZ, None, 1.0)):
+    voices = ((PORCH_HZ, KITCHEN_HZ, 2.0), (None, None, 3.0), (PORCH_HZ, None, 1.0), (None, KITCHEN_HZ, 0.2))
+    for kitchen, porch, seconds in (*voices, (PORCH_HZ, KITCHEN_HZ, 0.8)):
         recorder.hear(kitchen, porch, seconds)
     judge.look()
-    soak = _soak(Verdict("cable", 1002.0, 1004.0, excused_until_s=1005.0), ended_s=1006.0)
+    soak = _soak(Verdict("cable", 1002.0, 1004.0, excused_until_s=1005.0), ended_s=1007.0)
     report = Report(soak, judge)
-    assert report.shares[WAYS[1]] == pytest.approx(1.0, abs=0.02)
-    assert report.shares[WAYS[0]] == pytest.approx(2 / 3, abs=0.02)
+    stuttering, broken = report.shares[WAYS[1]], report.shares[WAYS[0]]
+    assert (stuttering.without_outages, stuttering.strictly) == pytest.approx((1.0, 0.95), abs=0.02)
+    assert (broken.without_outages, broken.strictly) == pytest.approx((0.75, 0.75), abs=0.02)
     assert [problem.split(":")[0] for problem in report.problems] == ["kitchen at porch"]
     text, data, picture = report.write(tmp_path, "soak")
     assert "NOT GOOD: kitchen at porch" in text.read_text()

@@ -13,7 +13,9 @@ import traceback
 from pathlib import Path
 from typing import Any, Final
 
-import numpy  # noqa: F401  (loaded once here: the children of a fork need not load it again)
+# Loaded once here: a call's process need not load them again.
+import tests.guest.inside_cards
+import tests.guest.inside_formats  # noqa: F401
 
 LOOK_S: Final = 0.02  # hostfs tells nobody about new files
 

@@ -38,7 +38,8 @@ END_S: Final = 5.0
 
 SOUND_CARDS: Final = (
     "snd_aloop.enable=1,1,1",
-    "snd_aloop.index=0,1,2",
+    "snd_aloop.id=Loopback,Kitchen,Porch",
+    "snd_aloop.index=0,-1,-1",  # the last two take the first number that is free, as USB cards do
     "snd_aloop.pcm_substreams=2,2,2",
     "snd_dummy.index=5",
 )

@@ -157,8 +157,8 @@ def _meter(level_dbfs: float) -> Text:
 
 def _told(name: str, event: Mapping[str, Any]) -> Text:
     said = {key: value for key, value in event.items() if key not in UNSAID and value not in ("", None)}
-    if said.get("identity") == name:
-        del said["identity"]
+    if said.get("station") == name:
+        del said["station"]
     fields = " ".join(f"{key}={value}" for key, value in said.items())
     style = {"warning": "yellow", "error": "red"}.get(str(event.get("level")), "")
     clock = str(event.get("timestamp", ""))[11:19]

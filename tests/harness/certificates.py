@@ -24,13 +24,17 @@ class Authority:
 
     def server(self) -> ssl.SSLContext:
         """For a server on 127.0.0.1, with a certificate that this authority signed."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.certify(context)
+        return context
+
+    def certify(self, server: ssl.SSLContext) -> None:
+        """From now on the server shows a certificate that this authority signed, whoever signed the one before."""
         key, certificate = self._directory / "server.key", self._directory / "server.pem"
         signed_by = ("-CA", self.certificate, "-CAkey", self._key)
         extensions = ("-addext", SUBJECTS, "-addext", "basicConstraints=critical,CA:FALSE")
         _openssl("-subj", "/CN=server of a test", "-keyout", key, "-out", certificate, *signed_by, *extensions)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        return context
+        server.load_cert_chain(certificate, key)
 
 
 def _openssl(*words: str | Path) -> None:

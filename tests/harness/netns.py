@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -26,6 +27,10 @@ SUBNET: Final = "10.77.0"
 INTERFACE: Final = "eth0"
 """Each machine's one card."""
 READY_S: Final = 5.0
+_RESOLVING: Final = (
+    *("unshare", "--mount", "--propagation", "private", "--"),
+    *("sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"'),
+)
 _CLONE_NEWNET: Final = 0x40000000
 
 
@@ -40,6 +45,7 @@ class Namespace:
     def __init__(self) -> None:
         self._holder: Final = spawn(["unshare", "--net", "--", "sleep", "infinity"])
         self._inside: ThreadPoolExecutor | None = None
+        self._resolv_conf: Path | None = None
         until(self._is_apart, READY_S, "a network namespace")
         self.ip("link", "set", "lo", "up")
 
@@ -51,7 +57,12 @@ class Namespace:
     @property
     def words(self) -> tuple[str, ...]:
         """What comes before a command that shall run inside; its process id is the command's."""
-        return ("nsenter", f"--net={self._path}", "--")
+        inside = ("nsenter", f"--net={self._path}", "--")
+        return (*inside, *_RESOLVING, str(self._resolv_conf)) if self._resolv_conf else inside
+
+    def resolve_by(self, resolv_conf: Path) -> None:
+        """Have what is started inside from now on look names up as this file says, in a mount namespace of its own."""
+        self._resolv_conf = resolv_conf
 
     @property
     def _path(self) -> str:

@@ -24,6 +24,7 @@ from tests.harness.sound import SoundStation
 from tests.harness.wait import until
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+ALTO: Final = (sys.executable, "-m", "appliance")
 STOP_S: Final = 5.0  # alto promises two seconds; a busy test machine gets more before the process is killed
 FOREIGN: Final = (
     "ALTO_CONFIG",
@@ -71,7 +72,8 @@ class Station:
     """One `alto run` process with a runtime and a state directory of its own.
 
     `directory`: a fresh folder for its files (tmp_path). `config`: the content of its alto.yaml, or a path to one.
-    `arguments` follow `alto run -c FILE`. `coverage=False` keeps line tracing out of a process that is timed.
+    `arguments` follow `alto run -c FILE`; `command` stands for `alto`: a program that starts it. `coverage=False` keeps
+    line tracing out of a process that is timed.
     `on_line` is handed each line of standard output, on a thread. `machine`: where in a test's network it runs.
     """
 
@@ -81,6 +83,7 @@ class Station:
         config: Mapping[str, Any] | Path,
         *,
         arguments: Sequence[str] = (),
+        command: Sequence[str] = ALTO,
         env: Mapping[str, str] | None = None,
         coverage: bool = True,
         on_line: Callable[[str], None] | None = None,
@@ -94,6 +97,7 @@ class Station:
         self.garbage: Final[list[str]] = []
         """Lines that were no JSON object: there should be none."""
         self._arguments: Final = list(arguments)
+        self._command: Final = list(command)
         self._on_line: Final = on_line
         self._inside: Final = machine.words if machine else ()
         self._env: Final = self._environment(env or {}, coverage)
@@ -138,7 +142,7 @@ class Station:
 
     def start(self) -> Self:
         """Start the process; does not wait for anything. Call it from the main thread (see `spawn`)."""
-        alto = [*self._inside, sys.executable, "-m", "appliance"]
+        alto = [*self._inside, *self._command]
         self._process = spawn(
             [*alto, "run", "-c", self.config_path, *self._arguments],
             env=self._env,
@@ -218,7 +222,7 @@ class Station:
         """Run another command (`status`, `--json`) with this station's file and directories."""
         command, *rest = words
         return subprocess.run(
-            [sys.executable, "-m", "appliance", command, "-c", str(self.config_path), *rest],
+            [*ALTO, command, "-c", str(self.config_path), *rest],
             env=self._env,
             cwd=self.directory,
             stdin=subprocess.DEVNULL,

@@ -9,26 +9,60 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
+from appliance.leg import Losses
+from appliance.network.entrance import Entrance
+from appliance.network.servertime import ServerTime
+from appliance.network.token import token_source
 from appliance.orchestrator import AudioClientOrchestrator, audio_config
-from appliance.ports import Session
+from appliance.ports import AudioBackend, BlockingCalls, Clock, Session, SessionFactory
 from appliance.settings.changes import changes
 from appliance.settings.model import Settings
 from appliance.supervisor import State, Supervisor
 from tests.fakes.backend import FakeBackend, usb_card
-from tests.fakes.room import FakeServer
+from tests.fakes.room import URL, FakeServer
 from tests.fakes.worker import InlineWorker
 from tests.harness.vtime import LoopClock
 
-TICK_S = 0.01
+TICK_S: Final = 0.01
+
+LIVEKIT: Final = {"url": URL, "api_key": "devkey", "api_secret": "not-a-secret-but-long-enough-for-hs256"}
 
 
 def make_settings(**more: Any) -> Settings:
     """A station named kitchen on the fake server."""
-    return Settings.model_validate({"identity": "kitchen", "livekit": {"url": "ws://fake.invalid:7880"}, **more})
+    return Settings.model_validate({"identity": "kitchen", "livekit": LIVEKIT, **more})
+
+
+def new_sessions(server: FakeServer, backend: AudioBackend, worker: BlockingCalls, clock: Clock) -> SessionFactory:
+    """As `app.Sessions`, on fakes: with the real entrance, tokens and server time."""
+    time, losses = ServerTime(clock), Losses()
+
+    async def new_session(settings: Settings, on_change: Callable[[], None]) -> Session:
+        tokens = Entrance(token_source(settings, time), url=settings.livekit.url, knock=server.knock, time=time)
+        grant = await tokens.grant()
+        return AudioClientOrchestrator(
+            grant.url,
+            grant.token,
+            audio_config(settings),
+            backend=backend,
+            new_room=server.new_room,
+            knock=server.knock,
+            worker=worker,
+            clock=clock,
+            volumes=settings.audio.volumes,
+            tolerant=True,
+            connect_s=settings.livekit.connect_timeout_s,
+            device_retry_s=settings.supervisor.device_retry_s,
+            losses=losses,
+            on_change=on_change,
+            on_rejected=tokens.invalidate,
+        )
+
+    return new_session
 
 
 class Story:
@@ -45,7 +79,7 @@ class Story:
         self.lines: list[dict[str, Any]] = []
         self.supervisor = Supervisor(
             settings=self.settings,
-            new_session=self._new_session,
+            new_session=new_sessions(self.server, self.backend, InlineWorker(), self.clock),
             clock=self.clock,
             rng=random.Random(seed),
             on_state=lambda state, _why: self.states.append(state),
@@ -93,24 +127,6 @@ class Story:
         )
 
     # ---- inside
-
-    async def _new_session(self, settings: Settings, on_change: Callable[[], None]) -> Session:
-        await self.server.knock(settings.livekit.url)
-        return AudioClientOrchestrator(
-            settings.livekit.url,
-            self.server.token(settings.identity),
-            audio_config(settings),
-            backend=self.backend,
-            new_room=self.server.new_room,
-            knock=self.server.knock,
-            worker=InlineWorker(),
-            clock=self.clock,
-            volumes=settings.audio.volumes,
-            tolerant=True,
-            connect_s=settings.livekit.connect_timeout_s,
-            device_retry_s=settings.supervisor.device_retry_s,
-            on_change=on_change,
-        )
 
     @contextlib.asynccontextmanager
     async def _ticking(self) -> AsyncIterator[None]:

@@ -87,6 +87,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
     def go_round(self) -> None:
         self._rounds += 1
         if self._rounds > SPINS:
+            self._rounds = 0
             raise Spinning(f"{SPINS} rounds of the loop within one moment")
 
     def has_ready(self) -> bool:
@@ -103,14 +104,16 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 class LoopClock:
     """`ports.Clock` that tells the running loop's time; the wall clock says 2026, `wall_offset_s` aside."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """`loop` spares asking for the running one each time."""
         self.wall_offset_s = 0.0
+        self._loop = loop
 
     def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
+        return (self._loop or asyncio.get_running_loop()).time()
 
     def time(self) -> float:
-        return 1_795_000_000.0 + asyncio.get_running_loop().time() + self.wall_offset_s
+        return 1_795_000_000.0 + self.monotonic() + self.wall_offset_s
 
 
 def run_jumping(coro: Coroutine[Any, Any, T], *, within_s: float = 1e9, loop: JumpingLoop | None = None) -> T:

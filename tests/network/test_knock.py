@@ -33,20 +33,16 @@ async def refusal(url: str, *, timeout_s: float = 1.0) -> NetworkError:
 @pytest.mark.parametrize(
     "behaviour",
     [
-        web("200 OK"),
-        web("200 OK", "<html>please sign in</html>"),
-        web("302 Found", "", "Location: http://127.0.0.1:1/sign-in"),
+        web("404 Not Found", ""),
         web("401 Unauthorized"),
-        web("404 Not Found"),
-        endless,
-        says(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n"),
+        web("426 Upgrade Required"),
+        says(b"HTTP/1.1 404 Not Found\r\nContent-Length: 99999999999\r\n\r\n"),
     ],
 )
-def test_whatever_answers_in_http_answers_and_only_its_head_is_read(behaviour: Behaviour) -> None:
+def test_what_may_be_a_livekit_server_answers_and_only_its_head_is_read(behaviour: Behaviour) -> None:
     with Front(behaviour) as front:
-        answer = run(knock(f"{front.url}/below", timeout_s=1.0))
+        answer = run(knock(f"{front.url}/below/", timeout_s=1.0))
         assert 0 < answer.took_s < 1
-        assert front.connections == 1, "a redirect was followed"
 
 
 @pytest.mark.parametrize(
@@ -60,7 +56,7 @@ def test_whatever_answers_in_http_answers_and_only_its_head_is_read(behaviour: B
     ],
 )
 def test_the_servers_time_is_taken_from_its_date(date: str, time: float | None) -> None:
-    with Front(web("200 OK", "", f"Date: {date}")) as front:
+    with Front(web("404 Not Found", "", f"Date: {date}")) as front:
         assert run(knock(front.url)).server_time == time
 
 
@@ -69,6 +65,12 @@ def test_the_servers_time_is_taken_from_its_date(date: str, time: float | None) 
     [
         (web("500 Internal Server Error"), "has a fault"),
         (web("503 Service Unavailable"), "has a fault"),
+        (web("200 OK", "<html>please sign in</html>"), "a web page answers"),
+        (web("302 Found", "", "Location: http://sign-in.invalid/"), "a web page answers"),
+        (web("302 Found", "", "Location: https://sign-in.invalid/"), "a web page answers"),
+        (web("301 Moved", "", "Location: https://127.0.0.1/rtc"), "without TLS"),
+        (web("308 Moved", "", "Location: https://127.0.0.1:8443/rtc"), "without TLS"),
+        (endless, "a web page answers"),
         (hangs_up, "hangs up"),
         (says(b"SSH-2.0-OpenSSH_9.2\r\n"), "no LiveKit server"),
         (says(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n"), "no LiveKit server"),
@@ -80,6 +82,12 @@ def test_what_answers_and_cannot_serve_is_unreachable_and_says_why(behaviour: Be
     assert type(error) is Unreachable
     assert words in error.message
     assert error.fix
+
+
+def test_a_redirect_is_not_followed() -> None:
+    with Front(web("302 Found", "", "Location: /sign-in")) as front:
+        run(refusal(front.url))
+        assert front.connections == 1
 
 
 @pytest.mark.parametrize("behaviour", [silent, trickles])
@@ -107,13 +115,13 @@ def test_where_connections_are_swallowed_is_unreachable_after_a_moment() -> None
 
 
 def test_tls_that_is_no_tls_is_named() -> None:
-    with Front(web("200 OK")) as front:
+    with Front(web("404 Not Found")) as front:
         error = run(refusal(front.url.replace("ws:", "wss:")))
     assert "does not speak TLS" in error.message
 
 
 def test_a_certificate_that_nobody_trusts_is_no_matter_for_a_knock(tmp_path: Path) -> None:
-    with Front(web("200 OK"), tls=Authority(tmp_path).server()) as front:
+    with Front(web("404 Not Found"), tls=Authority(tmp_path).server()) as front:
         run(knock(front.url))
 
 
@@ -124,7 +132,7 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["ws", "http"])
 def test_http_and_ws_mean_the_same_place(scheme: str) -> None:
-    with Front(web("200 OK")) as front:
+    with Front(web("404 Not Found")) as front:
         run(knock(front.url.replace("ws:", f"{scheme}:")))
 
 
@@ -189,7 +197,7 @@ def test_an_answer_that_came_too_late_serves_the_next_knock_and_no_more(monkeypa
     resolver = Resolver(monkeypatch)
 
     async def story() -> None:
-        with Front(web("200 OK")) as front:
+        with Front(web("404 Not Found")) as front:
             url = f"ws://late.invalid:{front.port}"
             await refusal(url, timeout_s=0.02)
             resolver.may_answer.set()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,21 @@ URL = "wss://intercom.example"
 
 
 class Wall:
-    """A clock that shows what the test says."""
+    """A clock that shows what the test says, and that can be set."""
 
     def __init__(self, now: float = NOW) -> None:
         self.now = now
+        self.up_s = 0.0
 
     def time(self) -> float:
         return self.now
 
     def monotonic(self) -> float:
-        return self.now
+        return self.up_s
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+        self.up_s += seconds
 
 
 def settings(**livekit: Any) -> Settings:
@@ -122,7 +127,7 @@ def test_a_token_made_here_carries_the_rights_of_a_station_and_no_more(tmp_path:
     async def story() -> None:
         file = tmp_path / "secret"
         file.write_text(SECRET)
-        source = token_source(settings(api_key=KEY, api_secret_file=str(file), token_ttl_s=600), Wall())
+        source = token_source(settings(api_key=KEY, api_secret_file=str(file), token_ttl_s=600), Wall(time.time()))
         grant = await source.grant()
         claims = api.TokenVerifier(KEY, SECRET).verify(grant.token)
         assert (claims.identity, claims.name) == ("kitchen", "kitchen")
@@ -136,9 +141,20 @@ def test_a_token_made_here_carries_the_rights_of_a_station_and_no_more(tmp_path:
             "canPublishData": True,
             "canUpdateOwnMetadata": True,
         }
-        left_s = (grant.expires_at or 0) - datetime.datetime.now(datetime.UTC).timestamp()
-        assert 500 < left_s <= 600
+        assert grant.expires_at == claims_of(grant.token)["exp"]
         source.invalidate()
+
+    run(story())
+
+
+@pytest.mark.parametrize("now", [10.0, NOW, NOW + 365 * 86_400])
+def test_a_token_made_here_lives_by_the_clock_that_it_is_given(now: float) -> None:
+    async def story() -> None:
+        grant = await token_source(settings(api_key=KEY, api_secret=SECRET, token_ttl_s=600), Wall(now)).grant()
+        claims = claims_of(grant.token)
+        assert claims["nbf"] < now < claims["exp"]
+        assert claims["exp"] == now + 600
+        pyjwt.decode(grant.token, SECRET, algorithms=["HS256"], options={"verify_exp": False, "verify_nbf": False})
 
     run(story())
 
@@ -148,7 +164,9 @@ def test_the_embedded_servers_key_and_secret_win_over_the_settings(tmp_path: Pat
         key, secret = tmp_path / "key", tmp_path / "secret"
         key.write_text(KEY)
         secret.write_text(SECRET)
-        source = token_source(settings(token=jwt("garden")), Wall(), embedded=("ws://127.0.0.1:7880", key, secret))
+        source = token_source(
+            settings(token=jwt("garden")), Wall(time.time()), embedded=("ws://127.0.0.1:7880", key, secret)
+        )
         grant = await source.grant()
         assert grant.url == "ws://127.0.0.1:7880"
         assert api.TokenVerifier(KEY, SECRET).verify(grant.token).identity == "kitchen"
@@ -198,9 +216,10 @@ def test_an_endpoint_is_asked_by_post_and_again_only_when_the_token_nears_its_en
             source = token_source(settings(token_endpoint=url, token_endpoint_headers=headers), clock)
             grant = await source.grant()
             assert grant.url == "wss://other.example"
-            clock.now += 3200  # of 3600: more than a tenth is left
+            clock.pass_by(3200)  # of 3600: more than a tenth is left
+            clock.now += 365 * 86_400  # somebody sets it
             assert await source.grant() is grant
-            clock.now += 100
+            clock.pass_by(100)
             assert await source.grant() is not grant
             source.invalidate()
             await source.grant()

@@ -140,13 +140,16 @@ def test_the_level_can_be_changed_while_it_runs() -> None:
 
 def test_bound_fields_stand_on_every_line_after_its_own() -> None:
     with logging_to_pipe() as (pipe, reader):
-        pipe.bind(identity="kitchen")
+        pipe.bind(station="kitchen")
         log.info("x.y", a=1)
-        assert list(reader.line())[2:] == ["event", "a", "identity"]
+        assert list(reader.line())[2:] == ["event", "a", "station"]
         log.info("participant.joined", identity="bob")
-        assert reader.line()["identity"] == "bob"
+        line = reader.line()
+        assert (line["identity"], line["station"]) == ("bob", "kitchen")
+        log.info("x.y", station="porch")
+        assert reader.line()["station"] == "porch"
         logging.getLogger("livekit").error("gone")
-        assert reader.line()["identity"] == "kitchen"
+        assert reader.line()["station"] == "kitchen"
 
 
 def test_an_error_that_cannot_be_told_is_a_line_all_the_same() -> None:

@@ -290,6 +290,18 @@ def test_the_socket_of_a_dead_station_is_replaced_and_a_living_one_is_not(tmp_pa
     first.close()
 
 
+def test_what_a_killed_maker_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    dead = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
+    names = [f"s.sock.{dead}", f"other.sock.{dead}", f"s.sock.{os.getppid()}", "s.sock.old"]
+    for name in names:
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(tmp_path / name))
+    (tmp_path / f"s.sock.{dead + 1}").write_text("no socket")
+    made = SocketFile(tmp_path / "s.sock")
+    assert {path.name for path in tmp_path.iterdir()} == {"s.sock", f"s.sock.{dead + 1}", *names[1:]}
+    made.close()
+
+
 def test_only_the_own_socket_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
     first = SocketFile(path)

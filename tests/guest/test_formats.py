@@ -1,0 +1,106 @@
+"""Formats on real ALSA: one rate only, one number of channels only, ALSA's plugins. Judged by pitch and level."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.guest.boot import Guest
+
+pytestmark = [pytest.mark.guest, pytest.mark.slow]
+
+INSIDE = "tests.guest.inside_formats"
+TONE_HZ = 1000.0
+SAID_DBFS = -12.0
+
+SPEAKER = "{ type hw card Loopback device 0 }"
+MICROPHONE = "{ type hw card Loopback device 1 }"
+
+
+def shared(rate_hz: int, channels: int, *, plug: bool) -> str:
+    """dmix and dsnoop: without a `plug` in front they take the one format that their slave runs in."""
+    period = rate_hz // 100
+    slave = f"rate {rate_hz} channels {channels} period_size {period} buffer_size {4 * period}"
+    bare = {
+        "speaker": f"type dmix ipc_key {rate_hz + 1} slave {{ pcm {SPEAKER} {slave} }}",
+        "microphone": f"type dsnoop ipc_key {rate_hz + 2} slave {{ pcm {MICROPHONE} {slave} }}",
+    }
+    inside = "type plug slave.pcm {{ {} }}" if plug else "{}"
+    return "\n".join(f"pcm.{name} {{ {inside.format(pcm)} }}" for name, pcm in bare.items())
+
+
+CONVERTED = f"""
+pcm.speaker {{ type plug slave {{ pcm {SPEAKER} rate 44100 channels 2 }} }}
+pcm.microphone {{ type plug slave {{ pcm {MICROPHONE} rate 44100 channels 2 }} }}
+"""
+ROUTED = f"""
+pcm.speaker {{ type route slave {{ pcm {SPEAKER} channels 4 }} ttable.0.2 1 ttable.0.3 1 }}
+pcm.microphone {{ type route slave {{ pcm {MICROPHONE} channels 4 }} ttable.0.2 0.5 ttable.0.3 0.5 }}
+"""
+STEREO = """
+pcm.speaker { type hw card Loopback device 0 channels 2 }
+pcm.microphone { type hw card Loopback device 1 channels 2 }
+"""
+
+PLAIN = """
+pcm.speaker { type plug slave.pcm { type hw card Loopback device 0 } }
+pcm.microphone { type plug slave.pcm { type hw card Loopback device 1 } }
+"""
+
+FORMATS = {
+    "a card as it is": (PLAIN, 48000, 1),
+    "44.1 kHz only": (shared(44100, 2, plug=False), 44100, 2),
+    "16 kHz mono only": (shared(16000, 1, plug=False), 16000, 1),
+    "stereo only": (STEREO, 48000, 2),
+    "44.1 kHz behind plug": (CONVERTED, 48000, 1),
+    "dmix and dsnoop": (shared(48000, 2, plug=True), 48000, 1),
+    "route": (ROUTED, 48000, 1),
+}
+"""Name: (asound.conf, rate and channels that alto must open it with)."""
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_voice_keeps_its_pitch_and_level(guest: Guest, name: str) -> None:
+    asound, rate_hz, channels = FORMATS[name]
+    heard = guest.call(f"{INSIDE}:call_through", asound=asound, speaker="speaker", microphone="microphone", hz=TONE_HZ)
+    assert heard["out"] == ["speaker", rate_hz, channels]
+    assert heard["inp"] == ["microphone", rate_hz, channels]
+    assert heard["hz"] == pytest.approx(TONE_HZ, abs=2)
+    assert heard["dbfs"] == pytest.approx(SAID_DBFS, abs=0.5)
+    assert heard["errors"] == [0, 0]
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(44100, 2), (16000, 1)])
+def test_bare_hardware_that_is_bound_to_one_format_is_resampled_by_us(
+    guest: Guest, rate_hz: int, channels: int
+) -> None:
+    heard = guest.call(f"{INSIDE}:strict_by_the_cable", rate_hz=rate_hz, channels=channels, hz=TONE_HZ)
+    assert (heard["rate_hz"], heard["channels"]) == (rate_hz, channels)
+    assert heard["hz"] == pytest.approx(TONE_HZ, abs=2)
+    assert heard["dbfs"] == pytest.approx(SAID_DBFS, abs=0.5)
+
+
+def by_name(listed: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {info["pcm"]: info for info in listed}
+
+
+def test_the_default_is_listed_first_where_alsa_gives_it_no_hint(guest: Guest) -> None:
+    listed = guest.call(f"{INSIDE}:names", asound="")
+    assert listed[0]["pcm"] == "default"
+    assert listed[0]["default"]
+    assert listed[0]["input_channels"] > 0
+    assert listed[0]["output_channels"] > 0
+
+
+def test_a_default_that_leads_nowhere_is_not_listed(guest: Guest) -> None:
+    listed = guest.call(f"{INSIDE}:names", asound="defaults.pcm.card 7")
+    assert "default" not in by_name(listed)
+
+
+def test_an_edited_asound_conf_is_seen_and_a_pcm_without_a_hint_opens_by_its_name(guest: Guest) -> None:
+    told = guest.call(f"{INSIDE}:edited", before="", after=f"pcm.porch {MICROPHONE}", name="porch")
+    assert "porch" not in by_name(told["before"])
+    assert told["missing"]["kind"] == "DeviceMissing"
+    assert "porch" in by_name(told["after"])
+    assert told["opened"]["pcm"] == "porch"
