@@ -205,7 +205,7 @@ def copy_package(shared: Path) -> None:
 # ---- the package -------------------------------------------------------------------------------------------------
 
 
-def build_package(target: Target, version: str, server: Path | None, out: Path) -> Path:
+def build_package(target: Target, version: str, server: Path | None, out: Path, compression: str) -> Path:
     """`out/alto_VERSION_ARCHITECTURE.deb`."""
     with tempfile.TemporaryDirectory(prefix="alto-package-") as folder:
         work, root = Path(folder), Path(folder) / "root"
@@ -224,7 +224,7 @@ def build_package(target: Target, version: str, server: Path | None, out: Path) 
         (root / "usr/share/doc/alto/copyright").write_text(copyright_text(tree))
         set_modes(root)
         control(root, target, version)
-        return pack(root, out / f"alto_{version}_{target.debian}.deb")
+        return pack(root, out / f"alto_{version}_{target.debian}.deb", compression)
 
 
 def control(root: Path, target: Target, version: str) -> None:
@@ -257,13 +257,13 @@ def set_modes(root: Path) -> None:
     root.chmod(0o755)
 
 
-def pack(root: Path, deb: Path) -> Path:
+def pack(root: Path, deb: Path, compression: str) -> Path:
     deb.parent.mkdir(parents=True, exist_ok=True)
     fresh = deb.with_suffix(".new")
     env = {**os.environ, "SOURCE_DATE_EPOCH": commit_time()}
     for path in (root, *root.rglob("*")):
         os.utime(path, (int(commit_time()),) * 2, follow_symlinks=False)
-    run("dpkg-deb", "--build", "--root-owner-group", "-Zxz", "-z6", root, fresh, env=env)
+    run("dpkg-deb", "--build", "--root-owner-group", f"-Z{compression}", root, fresh, env=env)
     return fresh.replace(deb)
 
 
@@ -317,11 +317,14 @@ def main() -> None:
     parser.add_argument(
         "--servers", type=Path, help="a folder with livekit-server as amd64 and arm64; default: without"
     )
+    parser.add_argument(
+        "--compression", default="xz", choices=("xz", "none"), help="none: at once, and six times as big"
+    )
     args = parser.parse_args()
     version = args.version or default_version()
     for architecture, server in servers(args.servers):
         if architecture in (args.arch or MACHINES):
-            print(build_package(Target(architecture), version, server, args.out))
+            print(build_package(Target(architecture), version, server, args.out, args.compression))
 
 
 if __name__ == "__main__":
