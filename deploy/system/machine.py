@@ -163,7 +163,9 @@ class Machine:
         consoles = ("con=null", "con0=null,fd:1", "ssl=null", "console=tty0", "quiet")
         first = ("rw", "init=/usr/local/sbin/init") if quick else ("ro", "systemd.show_status=false")
         hands = (f"alto.share={self.share}",)
-        start = [str(self._kernel), f"mem={self._memory}", "ncpus=2", "seccomp=auto"]
+        # It must not outlive a test run that is ended from outside.
+        start = ["setpriv", "--pdeathsig", "KILL", str(self._kernel)]
+        start += [f"mem={self._memory}", "ncpus=2", "seccomp=auto"]
         return [*start, *disks, *first, *consoles, *hands, *SOUND_CARDS, *kernel_words]
 
     def _environment(self) -> Mapping[str, str]:

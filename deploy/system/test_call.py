@@ -31,8 +31,6 @@ HEARD_HZ = 600
 
 def test_two_stations_hold_a_call_and_alto_writes_nothing_to_the_disk(station: Machine) -> None:
     station.switch_on()
-    # Packets between the two need an interface that is not loopback.
-    station.run("ip link add lan type dummy; ip addr add 10.9.8.7/24 dev lan; ip link set lan up")
     until_online(station)
     station.run(START_PORCH)
     station.until('journalctl -b -u porch -o cat | grep -q \'"to": *"online"\'', 120, "the second station")
