@@ -34,7 +34,7 @@ install_package() { # [FILE]
     else
         say "  write /etc/alto/alto.yaml (an example: /usr/share/doc/alto/alto.yaml), then: sudo systemctl restart alto"
     fi
-    say "  how it is doing: sudo alto status     what is wrong: sudo alto doctor     its log: journalctl -u alto -o cat"
+    say "  how it is doing: sudo alto status     what is wrong: sudo alto doctor     its log: journalctl -t alto -o cat"
 }
 
 find_package() { # [FILE]: its absolute path

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import pwd
+import shlex
 import subprocess
 import sys
 import time
@@ -153,13 +154,23 @@ def edit(places: Places) -> int:
     name = next((name for name in NAMES if (places.card / name).exists()), NAMES[0])
     with _turn(places, wait=True):
         with places.mount().writable():
-            code = subprocess.run([os.environ.get("EDITOR") or "nano", places.card / name], check=False).returncode
+            code = _edited(places.card / name)
         _take(places)
     verdict = _verdict(places)
     if verdict is not None and verdict.outcome is Outcome.REJECTED:
         print(*(f"{name}: {problem}" for problem in verdict.problems), sep="\n", file=sys.stderr)
         return 78
     return code
+
+
+def _edited(path: Path) -> int:
+    """The editor's exit code; $EDITOR may bring arguments along."""
+    editor = shlex.split(os.environ.get("EDITOR", "")) or ["nano"]
+    try:
+        return subprocess.run([*editor, path], check=False).returncode
+    except OSError as error:
+        print(f"alto-card: {editor[0]}: {error.strerror}; name another one in EDITOR", file=sys.stderr)
+        return 69
 
 
 def _missed(places: Places) -> bool:

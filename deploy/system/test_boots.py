@@ -35,7 +35,7 @@ def steps(machine: Machine) -> dict[str, float]:
     """Seconds after the kernel began: the service's start, its first line, the settings, the room, both devices."""
     start = machine.run("systemctl show --value -p ExecMainStartTimestampMonotonic alto").strip()
     found = {"process": int(start) / 1e6}
-    for line in machine.run("journalctl -b -u alto -o json").splitlines():
+    for line in machine.run("journalctl -b -t alto -o json").splitlines():
         entry = json.loads(line)
         try:
             told = json.loads(entry["MESSAGE"])

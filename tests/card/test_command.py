@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from appliance.card.__main__ import Places, take, tell
+from appliance.card.__main__ import Places, edit, take, tell
 from tests.card.cards import SECRET, VALID
 from tests.observe.stations import BLOCKED, ONLINE
 
@@ -127,3 +127,28 @@ def test_a_machine_without_a_card_is_left_alone(places: Places) -> None:
     without = replace(places, card=places.card / "not-there")
     assert (take(without), tell(without)) == (0, 0)
     assert list(places.state.iterdir()) == []
+
+
+def test_what_an_editor_saves_is_taken_when_it_ends(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(places, VALID)
+    monkeypatch.setenv("EDITOR", "sed -i s/kitchen/porch/")
+    assert edit(places) == 0
+    assert "identity: porch" in (places.state / "alto.yaml").read_text()
+
+
+def test_mistakes_that_an_editor_saves_are_told_at_once(
+    places: Places, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(places, VALID)
+    monkeypatch.setenv("EDITOR", "sed -i s/identity/identiti/")
+    assert edit(places) == 78
+    assert "alto.yaml: line 1: identiti: unknown key" in capsys.readouterr().err
+
+
+def test_an_editor_that_is_not_there_is_named(
+    places: Places, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(places, VALID)
+    monkeypatch.setenv("EDITOR", "no-such-editor")
+    assert edit(places) == 69
+    assert "no-such-editor" in capsys.readouterr().err
