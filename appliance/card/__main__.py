@@ -156,6 +156,7 @@ def edit(places: Places) -> int:
         with places.mount().writable():
             code = _edited(places.card / name)
         _take(places)
+    _systemctl("--no-block", "restart", "alto-card-status.service")  # the save was noticed while the card was ours
     verdict = _verdict(places)
     if verdict is not None and verdict.outcome is Outcome.REJECTED:
         print(*(f"{name}: {problem}" for problem in verdict.problems), sep="\n", file=sys.stderr)
