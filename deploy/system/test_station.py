@@ -71,10 +71,12 @@ def test_memory_stays_below_its_bound(running: Machine) -> None:
 
 
 def test_a_mistake_on_the_card_is_told_beside_it_and_changes_nothing(running: Machine) -> None:
-    running.run('EDITOR="sed -i s/^identity/identiti/" alto-card edit; test $? = 78')
-    running.until("grep -q 'line 1: identiti: unknown key' /boot/firmware/alto.status.txt", 120, "the verdict")
-    assert until_online(running)["identity"] == "kitchen"
-    running.run('EDITOR="sed -i s/^identiti/identity/" alto-card edit')
+    running.run("EDITOR='sed -i s/^identity/identiti/' alto-card edit; test $? = 78")
+    try:
+        running.until("grep -q 'line 1: identiti: unknown key' /boot/firmware/alto.status.txt", 120, "the verdict")
+        assert until_online(running)["identity"] == "kitchen"
+    finally:
+        running.run("EDITOR='sed -i s/^identiti/identity/' alto-card edit")
     running.until("grep -q 'is valid and in use' /boot/firmware/alto.status.txt", 120, "the verdict")
 
 
