@@ -44,6 +44,7 @@ class MemoryWatch:
         attended: Callable[[], bool],
         figures: Callable[[], Mapping[str, Mapping[str, object]]],
         restart: Callable[[], None],
+        rss_mb: Callable[[], float] = lambda: (read_process(0.0).rss_bytes or 0) / MIB,
     ) -> None:
         """`figures` are those of `metrics`; `restart` is called once, after the event said why."""
         self._clock = clock
@@ -52,6 +53,7 @@ class MemoryWatch:
         self._attended = attended
         self._figures = figures
         self._restart = restart
+        self._rss_mb = rss_mb
         self._judge = RestartJudge(started_s=clock.monotonic())
 
     async def run(self) -> None:
@@ -66,7 +68,7 @@ class MemoryWatch:
                 return
 
     def _look(self) -> Look:
-        rss_mb = (read_process(0.0).rss_bytes or 0) / MIB
+        rss_mb = self._rss_mb()
         if rss_mb <= self._limit_mb():
             return Look(rss_mb=rss_mb, in_room=True)  # the usual case: nobody needs to know more
         return Look(

@@ -8,27 +8,24 @@ import os
 import random
 import signal
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
-from appliance import __version__, realtime
-from appliance.afresh import HeldSignals, MemoryWatch, is_replacement, release_signals, replace_process
+from appliance.afresh import HeldSignals, MemoryWatch, release_signals
 from appliance.audio.portaudio import PortAudioBackend
 from appliance.audio.worker import DeviceWorker
 from appliance.clock import SystemClock
 from appliance.doctor import Context, Result, run_checks
-from appliance.errors import AltoError, ConfigError
+from appliance.errors import AltoError
 from appliance.leg import Losses
 from appliance.network.entrance import entrance
-from appliance.network.lookup import ask_often
 from appliance.network.server import EmbeddedServer, find_binary
 from appliance.network.servertime import ServerTime
 from appliance.network.token import token_source
-from appliance.observe.log import LogPipe, configure
+from appliance.observe.log import LogPipe
 from appliance.observe.metrics import MetricsReporter
 from appliance.observe.status import StatusServer
 from appliance.observe.systemd import Notifier
@@ -41,82 +38,18 @@ from appliance.settings.changes import Changes
 from appliance.settings.kept import LastGood
 from appliance.settings.load import Loaded
 from appliance.settings.model import EMBEDDED, Settings
-from appliance.settings.paths import file_stem, state_dir, status_socket
+from appliance.settings.paths import state_dir, status_socket
 from appliance.settings.sources import Sources
 from appliance.supervisor import State, Supervisor
 
 log = structlog.get_logger()
 
 STOP_S: Final = 1.4  # systemd and people expect an end within two seconds: so long everything may take to close…
-CLOCK_LOOK_S: Final = 10.0  # soon enough for a log line, and nothing for a processor
+CLOCK_LOOK_S: Final = 2.0  # soon enough that whoever sets a clock sees the line for it, and nothing for a processor
 EXIT_S: Final = 0.4  # …then the interpreter and the SDK's native threads may wind up; then the process ends hard
 BEAT_S: Final = 1.0  # how often the watchdogs hear that the station lives
 
 EX_SOFTWARE: Final = 70
-EX_CONFIG: Final = 78
-
-
-def run(sources: Sources) -> int:
-    """Be a station until SIGTERM or SIGINT; returns the exit code. Once in a process."""
-    problems: tuple[object, ...] = ()
-    try:
-        loaded = sources.load()
-    except ConfigError as error:
-        problems = error.problems
-        kept = LastGood(state_dir()).find()
-        instead = sources.load_kept(kept) if kept is not None else None
-        if instead is None:
-            configure(level="info")
-            _say_rejected(problems)
-            return EX_CONFIG
-        loaded = instead
-    precedence = realtime.claim()
-    ask_often()
-    # Not asyncio.run: it cancels every task at its end, and a cancelled native connect that comes in later panics
-    # the SDK. What still runs then ends with the process.
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    pipe = configure(level=loaded.settings.log.level.value, format=loaded.settings.log.format.value)
-    pipe.bind(station=loaded.settings.identity)
-    if problems:
-        _say_rejected(problems)
-    watchdog = Watchdog(state_dir() / f"{file_stem(loaded.settings.identity)}.last-words")
-    watchdog.tell()
-    watchdog.feed()
-    appliance = Appliance(loaded, problems, sources, pipe, watchdog)
-    appliance.listen(loop)
-    settings = loaded.settings
-    log.info(
-        "appliance.started",
-        identity=settings.identity,
-        room=settings.room,
-        version=__version__,
-        pid=os.getpid(),
-        restarted=is_replacement(),
-    )
-    precedence.tell()
-    _say_loaded(loaded)
-    pipe.watch_loop(loop)
-    loop.run_until_complete(appliance.run())
-    watchdog.close()
-    code = 0 if appliance.held is None else _start_afresh(appliance.held, pipe)
-    log.info("appliance.stopped", code=code, took_s=round(time.monotonic() - appliance.asked_to_stop_at, 3))
-    pipe.flush()
-    _end_soon(code)
-    return code
-
-
-def _start_afresh(held: HeldSignals, pipe: LogPipe) -> int:
-    """Returns only, with the exit code, when the process ends after all."""
-    pipe.flush()
-    if reason := held.asked_to_end():
-        log.info("appliance.stopping", reason=reason)
-        return 0
-    try:
-        replace_process()
-    except OSError as error:
-        pipe.report_bug("restart", error)
-    return EX_SOFTWARE
 
 
 async def examine(load: Callable[[], Loaded], socket: Callable[[], Path]) -> list[Result]:
@@ -133,26 +66,7 @@ async def examine(load: Callable[[], Loaded], socket: Callable[[], Path]) -> lis
     )
 
 
-def _say_rejected(problems: tuple[object, ...]) -> None:
-    file = str(getattr(problems[0], "file", "")) if problems else ""
-    log.error("config.rejected", file=file, problems=[str(problem) for problem in problems])
-
-
-def _say_loaded(loaded: Loaded) -> None:
-    warnings = [str(warning) for warning in loaded.warnings]
-    if loaded.kept_at is None:
-        log.info("config.loaded", file=loaded.path, warnings=warnings)
-        return
-    log.warning(
-        "config.fallback",
-        file=loaded.path,
-        since=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(loaded.kept_at)),
-        warnings=warnings,
-        fix=f"repair {loaded.path}: it is taken up when it is saved; alto check tells what is wrong",
-    )
-
-
-def _end_soon(code: int, after_s: float = EXIT_S) -> None:
+def end_soon(code: int, after_s: float = EXIT_S) -> None:
     """Whatever hangs while everything is closed must not keep a stopped station in the process list."""
     timer = threading.Timer(after_s, os._exit, (code,))
     timer.daemon = True
@@ -251,7 +165,7 @@ class Appliance:
             return
         self.stopping = True
         self.asked_to_stop_at = self.clock.monotonic()
-        _end_soon(0, STOP_S + EXIT_S)
+        end_soon(0, STOP_S + EXIT_S)
         log.info("appliance.stopping", reason=reason)
         self._renewing = False
         self.notifier.stopping("asked to stop")
@@ -259,6 +173,7 @@ class Appliance:
 
     def _restart(self) -> None:
         self.asked_to_stop_at = self.clock.monotonic()
+        end_soon(EX_SOFTWARE, STOP_S + EXIT_S)  # what hangs now hangs: whoever started us starts us again
         self._renewing = True
         self.notifier.reloading()  # not stopping: for systemd the service goes on
         self.supervisor.stop()
@@ -375,7 +290,8 @@ class Sessions:
         server = EmbeddedServer(settings=settings.livekit.embedded, state_dir=state_dir(), clock=self._clock)
         await server.start()
         self._server = server
-        return token_source(settings, self._clock, embedded=(server.url, server.api_key_file, server.api_secret_file))
+        keys = server.files.api_key_file, server.files.api_secret_file
+        return token_source(settings, self._clock, embedded=(server.url, *keys))
 
 
 def _task(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:

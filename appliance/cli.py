@@ -7,6 +7,7 @@ signals before it loads anything.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import os
 import signal
@@ -27,6 +28,9 @@ EX_USAGE: Final = 64  # the numbers are sysexits.h's
 EX_UNAVAILABLE: Final = 69
 EX_SOFTWARE: Final = 70
 EX_CONFIG: Final = 78
+
+STDERR: Final = 2
+START_S: Final = 60.0  # to load everything takes half a second of processor here, and some ten on the slowest boards
 
 OVERRIDES: Final = (
     # flag, key of alto.yaml, type, what the help says
@@ -170,8 +174,8 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
 
 def run_station(args: argparse.Namespace) -> int:
     """`alto run`."""
-    _mind_early_signals()
-    from appliance.app import run
+    _mind_the_start()
+    from appliance.run import run
 
     return run(_sources(args))
 
@@ -264,9 +268,10 @@ def doctor(args: argparse.Namespace) -> int:
     return doctor_.exit_code(results)
 
 
-def _mind_early_signals() -> None:
-    """Until the station listens itself, seconds later on a small board: nothing is open yet, so an end is an end at
-    once, in order, and a reload is none, because alto.yaml has not been read."""
+def _mind_the_start() -> None:
+    """Until the station looks after itself, seconds later on a small board: nothing is open yet, so an end is an end
+    at once, in order, and a reload is none, because alto.yaml has not been read. A start that hangs ends too."""
+    faulthandler.dump_traceback_later(START_S, exit=True, file=STDERR)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: os._exit(EX_OK))

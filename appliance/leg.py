@@ -19,6 +19,7 @@ from appliance.ports import AudioStream, BlockingCalls, Clock, Leg, LegReport, L
 log = structlog.get_logger()
 
 SILENT_S: Final = 0.6  # the longest block is 50 ms and PulseAudio may bunch 200 ms: three times that is no hiccup
+LATE_S: Final = 0.5  # twice the supervisor's interval: who looks that late was kept waiting himself, as the device was
 OPEN_S: Final = 4.0  # three tries of a second each to start, and the list of devices; more is a driver that hangs
 CLOSE_S: Final = 0.8  # stop() of a pulled card returns at once (measured); a hung driver must not hold up the exit
 
@@ -78,7 +79,8 @@ class AudioLeg:
         self._on_change = on_change
         self._state = LegState.MISSING if enabled else LegState.OFF
         self._error: AltoError | None = None
-        self._opened_at = 0.0
+        self._watched_since = 0.0
+        self._looked_at = 0.0
         self._losses: Losses = {} if losses is None else losses
         if not enabled:
             self._losses.pop(leg, None)  # whoever switches it on again asks for something new
@@ -86,13 +88,15 @@ class AudioLeg:
         self._job: asyncio.Task[None] | None = None
         self._opening: asyncio.Future[None] | None = None
         self._outdated = False
+        self._switching = False
         self._begun = False
         self._closed = False
 
     @property
     def report(self) -> LegReport:
-        """How the leg is doing now."""
-        return LegReport(self._state, self.handler.device, self._error)
+        """How the leg is doing now; while it changes devices, as before."""
+        state = LegState.OK if self._switching else self._state
+        return LegReport(state, self.handler.device, self._error)
 
     async def open(self) -> None:
         """Open now. Raises AudioError. Does nothing when the leg is off."""
@@ -113,6 +117,9 @@ class AudioLeg:
     def tend(self) -> None:
         """Notice callbacks that stopped; start the next try when it is due. Returns at once."""
         now = self._clock.monotonic()
+        if now - self._looked_at > LATE_S:  # a machine that stood still says nothing about its sound card
+            self._watched_since = now
+        self._looked_at = now
         if self._busy or self._closed or self._hangs:
             return
         if self._state is LegState.OK and self._outdated:
@@ -191,7 +198,7 @@ class AudioLeg:
     async def _reopen(self) -> None:
         await self._close_handler()
         if self._state is LegState.OK:
-            self._state = LegState.MISSING
+            self._state, self._switching = LegState.MISSING, True
         await self.open_or_wait()
 
     async def _close_handler(self) -> None:
@@ -201,11 +208,11 @@ class AudioLeg:
             log.warning("audio.close_stuck", leg=self.leg, device=device)
 
     def _silent_for(self, now: float) -> float:
-        return now - max(self.handler.last_block_at or 0.0, self._opened_at)
+        return now - max(self.handler.last_block_at or 0.0, self._watched_since)
 
     def _found(self) -> None:
         now = self._clock.monotonic()
-        self._state, self._error, self._opened_at = LegState.OK, None, now
+        self._state, self._error, self._watched_since, self._switching = LegState.OK, None, now, False
         loss = self._losses.pop(self.leg, None)
         if loss is not None:
             outage_s = round(now - loss.since_s, 3)
@@ -239,6 +246,6 @@ class AudioLeg:
         elif loss.reason != error.reason:
             log.info("audio.still_lost", leg=self.leg, reason=error.reason, detail=error.message, fix=error.fix)
         self._losses[self.leg] = Loss(now if loss is None else loss.since_s, error.reason)
-        self._state, self._error = LegState.MISSING, error
+        self._state, self._error, self._switching = LegState.MISSING, error, False
         self._try_at = now + self.retry_s
         self._on_change()

@@ -12,6 +12,7 @@ from appliance.settings.model import Settings
 
 log = structlog.get_logger()
 
+STABLE_S: Final = 10.0  # longer than a server needs to throw out somebody whom it just let in
 ON_PURPOSE: Final = ("stopped", "config_changed")  # somebody wanted it: no reason to worry whoever reads the log
 
 
@@ -20,7 +21,7 @@ class Outages:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._out_since: float | None = clock.monotonic()
+        self._trouble_since = clock.monotonic()
         self._down_since: float | None = None
         self._up_since: float | None = None
         self._retry_said = ""
@@ -31,8 +32,8 @@ class Outages:
         return self._down_since is not None
 
     def age_s(self) -> float:
-        """For how long the station has not been in the room; 0.0 while it is."""
-        return 0.0 if self._out_since is None else self._clock.monotonic() - self._out_since
+        """For how long the trouble has lasted: since the last stay that was stable, or since the start."""
+        return self._clock.monotonic() - self._trouble_since
 
     def stay_s(self) -> float:
         """How long the present session has lasted; 0.0 without one."""
@@ -53,7 +54,9 @@ class Outages:
         """The stay is over, or broken. Told once: what follows until the room is back is the same outage."""
         if self._down_since is not None or self._up_since is None:
             return
-        self._down_since = self._out_since = self._clock.monotonic()
+        self._down_since = self._clock.monotonic()
+        if self.stay_s() > STABLE_S:  # else the stay was but a part of the same trouble
+            self._trouble_since = self._down_since
         say = log.info if reason in ON_PURPOSE else log.warning
         say("room.disconnected", reason=reason, detail=detail, session_s=round(self.stay_s(), 3))
 
@@ -78,7 +81,7 @@ class Outages:
     def _say_up(self, settings: Settings, session: Session | None, *, took_s: float, resumed: bool) -> None:
         now = self._clock.monotonic()
         outage_s = None if self._down_since is None else round(now - self._down_since, 3)
-        self._down_since, self._out_since, self._retry_said = None, None, ""
+        self._down_since, self._retry_said = None, ""
         log.info(
             "room.connected",
             room=settings.room,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Final
 
 from appliance.errors import AltoError, Stalled, Unmended
@@ -20,13 +21,14 @@ class Recovery:
     mended the session within `GRACE_S`, a new one is the quicker way.
     """
 
-    def __init__(self, session: Session, clock: Clock, *, patience_s: float) -> None:
+    def __init__(self, session: Session, clock: Clock, *, rng: random.Random, patience_s: float) -> None:
+        """`rng` says when the first question is asked: hundreds of stations notice the end of a server together."""
         self._session = session
         self._clock = clock
         self._patience_s = patience_s
         self._since = clock.monotonic()
         self._answers_since: float | None = None
-        self._asking = asyncio.create_task(self._ask(), name="recovery")
+        self._asking = asyncio.create_task(self._ask(rng.uniform(0.0, ASK_EVERY_S)), name="recovery")
 
     def judge(self) -> None:
         """Returns while waiting is right. Raises Unmended or Stalled when a new session is."""
@@ -41,7 +43,8 @@ class Recovery:
         self._asking.cancel()
         await asyncio.wait({self._asking})
 
-    async def _ask(self) -> None:
+    async def _ask(self, first_s: float) -> None:
+        await asyncio.sleep(first_s)
         while True:
             try:
                 await self._session.knock()

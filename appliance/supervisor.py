@@ -17,7 +17,7 @@ import structlog
 
 from appliance.backoff import Backoff
 from appliance.errors import AltoError, Evicted, Policy, Stalled, Unmended
-from appliance.outage import Outages
+from appliance.outage import STABLE_S, Outages
 from appliance.ports import Clock, Leg, LegReport, LegState, Link, Session, SessionFactory
 from appliance.recovery import Recovery
 from appliance.settings.changes import Changes
@@ -26,7 +26,6 @@ from appliance.settings.model import Settings
 log = structlog.get_logger()
 
 LOOK_S: Final = 0.25  # a leg that fell silent is noticed within 1 s: its own 0.6 s of patience and one look
-STABLE_S: Final = 10.0  # longer than a server needs to throw out somebody whom it just let in
 EVICTED_MIN_S: Final = 60.0  # two devices under one identity: at most one takeover a minute…
 EVICTED_MAX_S: Final = 900.0  # …growing to a quarter of an hour
 EAGER_S: Final = 300.0  # most outages are a restart or a pulled plug: that long somebody waits beside the device…
@@ -53,7 +52,8 @@ _OUT: Final = frozenset({State.WAITING, State.BLOCKED, State.CONNECTING, State.S
 
 NEXT: Final[Mapping[State, frozenset[State]]] = {
     State.STARTING: frozenset({State.CONNECTING, State.STOPPING}),
-    State.CONNECTING: _IN_ROOM | {State.WAITING, State.BLOCKED, State.STOPPING},
+    # Straight to recovering: a connection may break while the sound cards are being opened.
+    State.CONNECTING: _IN_ROOM | {State.RECOVERING, State.WAITING, State.BLOCKED, State.STOPPING},
     State.ONLINE: frozenset({State.DEGRADED, State.RECOVERING}) | _OUT,
     State.DEGRADED: frozenset({State.ONLINE, State.RECOVERING}) | _OUT,
     State.RECOVERING: _IN_ROOM | _OUT,
@@ -115,6 +115,7 @@ class Supervisor:
         self._failures: Counter[type[AltoError]] = Counter()
         self._outages = Outages(clock)
         self._recovery: Recovery | None = None
+        self._said: set[tuple[State, str]] = set()
 
     # ---- called from outside, on the loop thread ----
 
@@ -227,7 +228,7 @@ class Supervisor:
             self._outages.lost(why, _BREAKS.get(why, why))
             self._enter(State.RECOVERING, why)
             patience_s = self.settings.supervisor.recovery_patience_s
-            self._recovery = Recovery(session, self._clock, patience_s=patience_s)
+            self._recovery = Recovery(session, self._clock, rng=self._rng, patience_s=patience_s)
         self._recovery.judge()
 
     async def _mended(self, session: Session) -> None:
@@ -321,8 +322,11 @@ class Supervisor:
         self.since = self._clock.monotonic()
         self.entered[state] += 1
         level = "warning" if state in (State.DEGRADED, State.RECOVERING, State.WAITING, State.BLOCKED) else "info"
-        if state in (State.WAITING, State.BLOCKED, State.CONNECTING) and self.attempt > 1:
-            level = "debug"  # the first retry is news, its repeats are not
+        if state not in _OUT:
+            self._said.clear()
+        elif (state, reason) in self._said:
+            level = "debug"  # within one outage each cause is news once
+        self._said.add((state, reason))
         getattr(log, level)("state.changed", **{"from": before, "to": state, "reason": reason, "detail": detail})
         self._on_state(state, detail or reason)
 

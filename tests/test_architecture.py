@@ -33,8 +33,9 @@ LAYERS: Final = {
     "doctor": 7,
     "card": 7,
     "app": 8,
-    "cli": 9,
-    "__main__": 10,
+    "run": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 
 ONLY_IMPORTER: Final = {

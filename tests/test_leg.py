@@ -46,9 +46,9 @@ class Bench:
     def state(self) -> LegState:
         return self.leg.report.state
 
-    def hang(self) -> None:
+    def hang(self, card: str = "Device") -> None:
         """The driver does not answer from now on."""
-        self.worker.hang = self.backend.hang("Device")
+        self.worker.hang = self.backend.hang(card)
 
     def said(self) -> list[str]:
         return [line["event"] for line in self.lines]
@@ -122,6 +122,49 @@ def test_a_device_changed_while_the_old_one_hangs_is_opened_when_that_answers() 
             await it.passes(0.5)
             assert it.handler.device == "plughw:CARD=Other"
             assert len(it.backend.streams) == 1
+
+    run_jumping(story())
+
+
+def test_a_card_that_stops_is_lost_within_a_second() -> None:
+    async def story() -> None:
+        async with bench() as it:
+            await it.leg.open()
+            it.backend.stop("Device")
+            await it.passes(0.7)
+            assert it.state is LegState.MISSING
+            it.backend.resume("Device")
+
+    run_jumping(story())
+
+
+def test_a_machine_that_stood_still_does_not_blame_its_sound_card() -> None:
+    async def story() -> None:
+        async with bench() as it:
+            await it.leg.open()
+            await it.passes(1)
+            await asyncio.sleep(2)  # nobody ran: neither the card's thread nor whoever tends the leg
+            it.leg.tend()
+            await it.passes(1)
+            assert it.said() == ["audio.opened"]
+
+    run_jumping(story())
+
+
+def test_a_leg_that_changes_devices_is_not_reported_missing_meanwhile() -> None:
+    async def story() -> None:
+        async with bench() as it:
+            await it.leg.open()
+            it.hang("Other")
+            it.handler.config = AudioConfig(input_device="plughw:CARD=Other")
+            it.leg.reopen()
+            await it.passes(0.3)
+            assert len(it.worker.stuck) == 1
+            assert it.state is LegState.OK
+            it.worker.settle()
+            await it.passes(1.5)
+            assert it.handler.device == "plughw:CARD=Other"
+            assert it.state is LegState.OK
 
     run_jumping(story())
 

@@ -7,8 +7,9 @@ import itertools
 
 import pytest
 
+from appliance.ports import CaptureCallback, StreamSpec
 from appliance.supervisor import NEXT, State
-from tests.fakes.backend import usb_card
+from tests.fakes.backend import FakeStream, usb_card
 from tests.fakes.room import Answer
 from tests.harness.story import Story, make_settings
 from tests.harness.vtime import run_jumping
@@ -75,6 +76,29 @@ def test_a_break_that_the_sdk_mends_needs_no_new_session() -> None:
             await story.until_state(State.ONLINE, 1.0)
             assert story.server.joins == 1
             assert story.events("room.connected")[-1]["resumed"] is True
+
+    run_jumping(told())
+
+
+def test_a_break_while_the_sound_cards_are_being_opened_is_mended_like_any_other() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            open_capture = story.backend.open_capture
+
+            def open_and_break(spec: StreamSpec, callback: CaptureCallback) -> FakeStream:
+                story.server.kill()
+                return open_capture(spec, callback)
+
+            story.backend.open_capture = open_and_break  # type: ignore[method-assign]
+            await story.until_state(State.RECOVERING, 1.0)
+            story.server.start()
+            await story.until_state(State.ONLINE, 1.0)
+            assert not story.events("bug")
+            assert [line["event"] for line in story.events("room.connected", "room.disconnected")] == [
+                "room.connected",
+                "room.disconnected",
+                "room.connected",
+            ]
 
     run_jumping(told())
 
@@ -172,6 +196,25 @@ def test_a_wrong_key_is_blocked_told_and_still_tried() -> None:
     run_jumping(told())
 
 
+def test_an_outage_that_turns_into_a_refusal_is_told_as_one() -> None:
+    """A server that comes back with other keys: `blocked` must not hide among the debug lines of the outage."""
+
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            await story.passes(15)
+            story.server.kill()
+            await story.passes(60)
+            story.server.default_answer = Answer.REJECT
+            await story.until_state(State.BLOCKED, 5.0)
+            await story.passes(300)
+            blocked = [line for line in story.events("state.changed") if line["to"] == "blocked"]
+            assert [line["log_level"] for line in blocked][:2] == ["warning", "debug"]
+            assert "warning" not in [line["log_level"] for line in blocked][1:]
+
+    run_jumping(told())
+
+
 def test_a_replaced_token_ends_the_pause_at_once() -> None:
     async def told() -> None:
         async with Story() as story:
@@ -180,6 +223,24 @@ def test_a_replaced_token_ends_the_pause_at_once() -> None:
             story.server.default_answer = Answer.ACCEPT
             story.supervisor.retry_now()
             await story.until_state(State.ONLINE, 0.5)
+
+    run_jumping(told())
+
+
+def test_sessions_that_never_last_are_made_less_and_less_often() -> None:
+    """An encoder that takes nothing ends each session within seconds: not a second apart, for hours."""
+
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            story.server.sends_stuck = True
+            await story.passes(400)
+            before = story.server.joins
+            await story.passes(100)
+            assert story.server.joins - before <= 100 / (2 + 2.5), "two seconds of a session, and half of retry_max_s"
+            story.server.sends_stuck = False
+            await story.passes(20)
+            assert story.supervisor.state is State.ONLINE
 
     run_jumping(told())
 

@@ -86,12 +86,29 @@ def named_pcms(asound: Any) -> list[DeviceInfo]:
 
     Those without a hint are there too, after the others: they can be named in alto.yaml all the same.
     """
-    asound.snd_config_update_free_global()  # it is read once otherwise: an edited file would need a restart
+    _read_again(asound)
     hinted = list(_hinted(asound))
     names = {info.pcm for info in hinted}
     plain = [_named(name, "", "") for name in _defined(asound) if name not in names and name != "default"]
     default = [] if "default" in names else _unhinted_default(asound)
     return default + sorted(hinted, key=lambda info: not info.default) + plain
+
+
+def _read_again(asound: Any) -> None:
+    """Have libasound take up an edited asound.conf, or a card's own file: it reads them once otherwise.
+
+    Its own function for this (`snd_config_update_free_global`) also unloads the plugins of streams that are running:
+    they crash. So the tree is exchanged, as it does itself when alsa.conf changes. One that cannot be read changes
+    nothing. Who is opening a device just now keeps the old tree until he is done: it is counted.
+    """
+    fresh, update = ctypes.c_void_p(), ctypes.c_void_p()
+    if asound.snd_config_update_r(ctypes.byref(fresh), ctypes.byref(update), None) < 0:
+        return
+    asound.snd_config_update_free(update)
+    current = ctypes.c_void_p.in_dll(asound, "snd_config")
+    stale, current.value = current.value, fresh.value
+    if stale:
+        asound.snd_config_delete(ctypes.c_void_p(stale))
 
 
 def _hinted(asound: Any) -> Iterator[DeviceInfo]:

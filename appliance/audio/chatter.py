@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator
 from typing import Final
 
-log = logging.getLogger("portaudio")
+library = logging.getLogger("portaudio")  # not ours: told as `library.log`
 
 STDERR: Final = 2
 KEPT_BYTES: Final = 16384  # of one call; a refused format makes 300
@@ -35,27 +35,27 @@ def quiet() -> Iterator[None]:
     if not _turning.acquire(blocking=False):
         yield
         return
+    lines: list[bytes] = []
     try:
-        with _turned_aside() as caught:
+        with _turned_aside(lines):
             yield
-        _tell(caught)
     finally:
+        _tell(lines)
         _turning.release()
 
 
 @contextlib.contextmanager
-def _turned_aside() -> Iterator[list[bytes]]:
-    """Standard error into memory; its lines are in the list after the block."""
-    lines: list[bytes] = []
+def _turned_aside(lines: list[bytes]) -> Iterator[None]:
+    """Standard error into memory; what was written there is in `lines` after the block."""
     try:
         kept = os.dup(STDERR)
     except OSError:  # closed: nothing can be printed
-        yield lines
+        yield
         return
     aside = os.memfd_create("stderr")
     try:
         os.dup2(aside, STDERR)
-        yield lines
+        yield
     finally:
         os.dup2(kept, STDERR)
         lines += os.pread(aside, KEPT_BYTES, 0).splitlines(keepends=True)
@@ -66,7 +66,7 @@ def _turned_aside() -> Iterator[list[bytes]]:
 def _tell(lines: list[bytes]) -> None:
     for line in lines:
         if _OURS.search(line):
-            log.debug("%s", line.decode(errors="replace").strip())
+            library.debug("%s", line.decode(errors="replace").strip())
         else:
             with contextlib.suppress(OSError):
                 os.write(STDERR, line)

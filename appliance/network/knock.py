@@ -14,9 +14,8 @@ from typing import Final
 import aiohttp
 
 from appliance.errors import NetworkError
-from appliance.network import explain
+from appliance.network import explain, lookup
 from appliance.network.explain import Obstacle
-from appliance.network.lookup import BoundedResolver
 from appliance.ports import Answer
 
 KNOCK_S: Final = 1.5
@@ -49,10 +48,9 @@ async def knock(url: str, *, timeout_s: float = KNOCK_S) -> Answer:
 async def _ask(url: str, timeout_s: float) -> Answer:
     loop = asyncio.get_running_loop()
     began_s = loop.time()
-    connector = aiohttp.TCPConnector(resolver=BoundedResolver(timeout_s), use_dns_cache=False, force_close=True)
     limits = aiohttp.ClientTimeout(total=None, sock_connect=timeout_s, sock_read=timeout_s)
     async with (
-        aiohttp.ClientSession(connector=connector, timeout=limits) as session,
+        aiohttp.ClientSession(connector=lookup.connector(timeout_s), timeout=limits) as session,
         # ssl=False: no certificate is judged here. Whether to trust this server is the SDK's decision, and its refusal
         # names the cause; nothing secret is said before that.
         session.get(explain.signal_url(url), ssl=False, allow_redirects=False) as head,

@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final
 
+import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 RESOLVER_OPTIONS: Final = "timeout:1 attempts:5"
@@ -30,6 +31,11 @@ Key = tuple[str, int, int]
 def ask_often() -> None:
     """Have the C library ask name servers once a second, for our lookups and the SDK's. Before the first of them."""
     os.environ.setdefault("RES_OPTIONS", RESOLVER_OPTIONS)
+
+
+def connector(timeout_s: float) -> aiohttp.TCPConnector:
+    """For one question over HTTP whose lookup takes `timeout_s` at most. Loop thread."""
+    return aiohttp.TCPConnector(resolver=BoundedResolver(timeout_s), use_dns_cache=False, force_close=True)
 
 
 @dataclass(eq=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import secrets
 import shutil
 import sys
 from pathlib import Path
@@ -13,10 +12,12 @@ from typing import Final
 
 import aiohttp
 import structlog
-import yaml
 
 from appliance.errors import AltoError, NetworkError, Policy
+from appliance.network import leftover
+from appliance.network.serverfiles import LOOPBACK, ServerFiles
 from appliance.ports import Clock
+from appliance.settings.files import Unreadable
 from appliance.settings.model import EmbeddedServer as EmbeddedSettings
 
 log = structlog.get_logger()
@@ -27,9 +28,6 @@ STOP_S: Final = 0.5  # the first SIGTERM waits for participants to leave, so a s
 PAUSE_S: Final = 0.2  # before a dead one is started again…
 LONGEST_PAUSE_S: Final = 10.0  # …doubled up to this while it dies again and again…
 LONG_LIFE_S: Final = 60.0  # …until one has lived this long
-STUN_PORT: Final = 3478  # nobody listens there: it keeps clients from asking a public server for their address
-SECRET_BYTES: Final = 32
-LOOPBACK: Final = "127.0.0.1"
 
 
 class ServerMissing(AltoError):
@@ -50,8 +48,9 @@ class EmbeddedServer:
     call that goes on finds somebody to mend it with. Loop thread only."""
 
     def __init__(self, *, settings: EmbeddedSettings, state_dir: Path, clock: Clock) -> None:
+        self.files = ServerFiles(state_dir / "embedded", settings)
+        """Its keys are there once it was started."""
         self._settings = settings
-        self._folder = state_dir / "embedded"
         self._clock = clock
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -63,16 +62,6 @@ class EmbeddedServer:
     def url(self) -> str:
         """Where it listens."""
         return f"ws://{LOOPBACK}:{self._settings.port}"
-
-    @property
-    def api_key_file(self) -> Path:
-        """Generated once, 0600."""
-        return self._folder / "api_key"
-
-    @property
-    def api_secret_file(self) -> Path:
-        """Generated once, 0600."""
-        return self._folder / "api_secret"
 
     async def start(self) -> None:
         """Have it running and answering. Raises ServerMissing, ServerFailed."""
@@ -112,10 +101,7 @@ class EmbeddedServer:
             log.warning("server.died", exit_code=self._process.returncode, detail=self._last_words)
         binary = find_binary(self._settings.binary)
         if await _answers(self._settings.port):
-            raise ServerFailed(
-                f"port {self._settings.port} is taken by another program",
-                fix="end it, or set livekit.embedded.port to a free one",
-            )
+            await self._free_port()
         _warn_without_interface()
         began = self._clock.monotonic()
         await self._launch(binary)
@@ -141,6 +127,16 @@ class EmbeddedServer:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
         return process
+
+    async def _free_port(self) -> None:
+        """End what an earlier run of ours left behind, as happens where nothing ties its life to ours."""
+        for pid in await asyncio.to_thread(leftover.end_all, self.files.config):
+            log.warning("server.left_over", pid=pid)
+        if await _answers(self._settings.port):
+            raise ServerFailed(
+                f"port {self._settings.port} is taken by another program",
+                fix="end it, or set livekit.embedded.port to a free one",
+            )
 
     async def _launch(self, binary: str) -> None:
         config = self._write_files()
@@ -171,35 +167,14 @@ class EmbeddedServer:
             await asyncio.sleep(LOOK_S)
 
     def _write_files(self) -> Path:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = {
-            self.api_key_file: "API" + secrets.token_hex(6),
-            self.api_secret_file: secrets.token_urlsafe(SECRET_BYTES),
-        }
-        for path, text in fresh.items():
-            if not path.exists() or not path.read_text().strip():
-                _write_private(path, text + "\n")
-        config = self._folder / "livekit.yaml"
-        _write_private(config, yaml.safe_dump(self._config()))
-        return config
-
-    def _config(self) -> dict[str, object]:
-        settings = self._settings
-        return {
-            "port": settings.port,
-            "bind_addresses": [LOOPBACK],
-            "keys": {self.api_key_file.read_text().strip(): self.api_secret_file.read_text().strip()},
-            "logging": {"level": "info", "json": True},
-            "rtc": {
-                "node_ip": LOOPBACK,
-                "enable_loopback_candidate": True,
-                "interfaces": {"includes": ["lo"]},
-                "use_external_ip": False,
-                "tcp_port": settings.rtc_tcp_port,
-                "udp_port": settings.rtc_udp_port,
-                "stun_servers": [f"{LOOPBACK}:{STUN_PORT}"],
-            },
-        }
+        try:
+            return self.files.write()
+        except Unreadable as error:
+            fix = f"{error.fix}, or remove it: a new one is made"
+            raise ServerFailed(f"a file of the embedded server cannot be used: {error.found}", fix=fix) from error
+        except OSError as error:
+            what = f"the embedded server's files cannot be written: {error.filename}: {error.strerror}"
+            raise ServerFailed(what, fix="let alto's user write its state directory; is the disk full?") from error
 
     async def _read_log(self, stream: asyncio.StreamReader) -> None:
         while True:
@@ -259,9 +234,3 @@ def _is_up(path: Path) -> bool:
         return (path / "operstate").read_text().strip() in ("up", "unknown")
     except OSError:
         return False
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(text)

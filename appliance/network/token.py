@@ -18,13 +18,14 @@ from livekit import api
 
 from appliance.clock import EARLIEST_S
 from appliance.errors import AttemptTimedOut, Rejected, Unreachable
-from appliance.network import explain
+from appliance.network import explain, lookup
 from appliance.ports import Clock, Grant, TokenSource
 from appliance.settings import secrets
 from appliance.settings.model import Settings
 from appliance.settings.secrets import Right
 
 ENDPOINT_S: Final = 8.0  # shorter than the setting's connect time: the join that follows needs some as well
+ANSWER_BYTES: Final = 65536  # a token with every grant and many attributes has a few thousand
 RENEW_SHARE: Final = 0.1  # of a token's life: asked anew when less than this is left…
 RENEW_S: Final = 30.0  # …or this
 SECRET_WORD_CHARS: Final = 7  # longer than the "Bearer" before a key
@@ -151,10 +152,12 @@ class EndpointToken:
         where = secrets.public_url(url)
         try:
             async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ENDPOINT_S)) as session,
+                aiohttp.ClientSession(
+                    connector=lookup.connector(ENDPOINT_S), timeout=aiohttp.ClientTimeout(total=ENDPOINT_S)
+                ) as session,
                 session.post(url, json=question, headers=headers) as answer,
             ):
-                return self._read(where, answer.status, await answer.text(errors="replace"))
+                return self._read(where, answer.status, await _body(answer))
         except TimeoutError as error:
             raise AttemptTimedOut(f"token endpoint {where} gave no answer in {ENDPOINT_S:g} s") from error
         except aiohttp.ClientError as error:
@@ -184,6 +187,16 @@ class EndpointToken:
             for word in value.get_secret_value().split():
                 body = body.replace(word, secrets.MASK) if len(word) >= SECRET_WORD_CHARS else body
         return _first_line(body)
+
+
+async def _body(answer: aiohttp.ClientResponse) -> str:
+    """Its first `ANSWER_BYTES`; what is longer is no answer of a token endpoint, and will not read as one."""
+    data = bytearray()
+    async for piece in answer.content.iter_any():
+        data += piece
+        if len(data) >= ANSWER_BYTES:
+            break
+    return data[:ANSWER_BYTES].decode(errors="replace")
 
 
 # ---- what a token says of itself ---------------------------------------------------------------------------------

@@ -14,12 +14,13 @@ from typing import Final
 from appliance.errors import Stalled
 from appliance.ports import Clock, LinkStats
 
-LOOK_S: Final = 1.0
-HEARD_S: Final = 3.5
-"""Without a byte for so long, the path is dead: more than the longest gap and one look (3.1 s), and little enough
-that a break is known within 5 s (one look, this, one close look)."""
+LOOK_S: Final = 0.75  # a look takes 1 ms
+HEARD_S: Final = 3.25
+"""Without a byte for so long, the path is dead: longer than the longest gap when only our own checks are answered
+(2.5 s), and little enough that a break is known after 4.25 s at most (a look, this, a close look): a board that is busy
+has the rest of the promised 5 s."""
 
-CLOSE_LOOK_S: Final = 0.25  # while nothing moved at the last look: to know the end of the quiet, or its length
+CLOSE_LOOK_S: Final = 0.25  # while the path is dead, and when the quiet is about to have lasted too long
 SENT_S: Final = 2.0  # 20 times the longest pause of the capture pump, which sends silence if need be
 SENT_LOOKS: Final = 3  # the first look after the loop stood still may come before the pump's turn
 
@@ -93,14 +94,20 @@ class LinkWatch:
         while not self._is_mute():
             self.link = await self._stats()
             self._listen(self.link.bytes_received)
-            await asyncio.sleep(CLOSE_LOOK_S if self._incoming.looks else LOOK_S)
+            await asyncio.sleep(self._pause_s())
         self._on_mute(Stalled(f"no sound went out for {self._outgoing.seconds:.1f} s although the room is joined"))
 
     def _listen(self, received: int | None) -> None:
         """None is no news: the SDK could not say, or there is no transport, as in an empty room."""
         if received is not None:
             self._incoming.note(received)
-            self._turn(stalled=self._incoming.looks > 0 and self._incoming.seconds >= HEARD_S)
+            self._turn(stalled=self._incoming.seconds >= HEARD_S)
+
+    def _pause_s(self) -> float:
+        """Until the next regular look, or the moment at which the quiet has lasted too long."""
+        if self.is_stalled:
+            return CLOSE_LOOK_S
+        return min(LOOK_S, max(CLOSE_LOOK_S, HEARD_S - self._incoming.seconds))
 
     def _is_mute(self) -> bool:
         if (sent := self._sent()) is not None:

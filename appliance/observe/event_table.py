@@ -287,6 +287,13 @@ _SERVER: Final = (
         "server.stopped", "info", "alto's own LiveKit server has ended.", {"exit_code": "of the server"}, "at the end"
     ),
     Event(
+        "server.left_over",
+        "warning",
+        "A server of alto's own that outlived an earlier run held the port; it was ended.",
+        {"pid": "its process id"},
+        "never where setpriv (util-linux) is installed",
+    ),
+    Event(
         "server.died",
         "warning",
         "alto's own LiveKit server ended by itself and is started again.",

@@ -120,16 +120,16 @@ def test_a_card_that_goes_and_comes_back_is_used_again(running: Machine) -> None
     until_online(running)
 
 
-def test_a_full_disk_and_a_read_only_root_do_not_end_the_call(running: Machine) -> None:
+def test_a_full_disk_does_not_end_the_call(running: Machine) -> None:
     pid = show(running, "MainPID")
     running.run("fallocate -l $(df --output=avail -B1 / | tail -1) /var/tmp/all; df / | tail -1")
-    running.run("systemctl reload alto", 60)
-    assert until_online(running)["pid"] == int(pid)
-    running.run("rm /var/tmp/all; journalctl --relinquish-var; mount -o remount,ro /", 60)
-    assert until_online(running)["pid"] == int(pid)
-    running.run("systemctl restart alto", 60)
-    until_online(running)
-    running.run("mount -o remount,rw /; journalctl --flush")
+    try:
+        running.run("systemctl reload alto", 60)
+        assert until_online(running)["pid"] == int(pid)
+        running.run("systemctl restart alto", 60)
+        until_online(running)
+    finally:
+        running.run("rm /var/tmp/all")
 
 
 def test_a_secret_that_systemd_hands_in_needs_no_file_of_ours(running: Machine) -> None:

@@ -52,6 +52,16 @@ def test_a_card_with_two_devices_means_its_first() -> None:
     assert resolve("headset", Direction.OUTPUT, (second, HEADSET)) == HEADSET
 
 
+PLAIN = DeviceInfo("garden_mic", "", input_channels=2, output_channels=2)
+"""A PCM of asound.conf that nobody described."""
+
+
+def test_a_pcm_without_a_description_is_meant_by_its_whole_name_only() -> None:
+    assert resolve("garden_mic", Direction.INPUT, (*ALL, PLAIN)) == PLAIN
+    with pytest.raises(DeviceMissing, match=r'seen:.*"garden_mic";'):
+        resolve("garden", Direction.INPUT, (PLAIN,))
+
+
 def test_a_typing_error_is_told_with_what_was_meant() -> None:
     with pytest.raises(DeviceMissing, match='did you mean "plughw:CARD=Headset"'):
         resolve("hedset", Direction.INPUT, ALL)
@@ -69,6 +79,12 @@ def test_a_speaker_named_as_microphone_says_what_it_is() -> None:
 
 def test_without_a_default_the_only_card_is_taken() -> None:
     assert resolve(None, Direction.INPUT, (HDMI, JABRA)) == JABRA
+
+
+def test_a_default_wins_over_several_cards() -> None:
+    assert resolve(None, Direction.INPUT, (JABRA, HEADSET, DEFAULT)) == DEFAULT
+    with pytest.raises(DeviceAmbiguous):
+        resolve(None, Direction.INPUT, (JABRA, HEADSET))
 
 
 def test_no_device_at_all_says_where_to_look() -> None:

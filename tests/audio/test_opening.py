@@ -62,6 +62,11 @@ def test_hw_gets_what_the_hardware_has() -> None:
     assert (stream.pcm, stream.rate_hz, stream.channels) == ("hw:CARD=Device", 16000, 2)
 
 
+def test_of_a_devices_own_rates_the_best_is_tried_first() -> None:
+    backend = FakeBackend([usb_card("Device", rates_hz=(8000, 11025, 16000, 44100))])
+    assert open_card(backend, "hw:CARD=Device").rate_hz == 44100
+
+
 def test_a_device_that_tells_no_rates_is_tried_at_the_common_ones() -> None:
     specs = ladder(replace(CARD, rates_hz=()), Direction.OUTPUT, AudioConfig(), None)
     assert tuple(dict.fromkeys(spec.rate_hz for spec in specs)) == COMMON_RATES_HZ

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.network.parts import Microphone, Mixer
 
 NOTICED_S = 5.0
 BACK_S = 3.0
+MENDED_S = 15.0  # the SDK's pauses grow to 7 s
 
 
 @both
@@ -79,19 +82,7 @@ def test_a_server_that_stands_still_is_noticed_and_its_return_too(
     world = mortal_world
 
     async def story() -> None:
-        seen: list[Link] = []
-        manager = LiveKitNetworkManager(
-            room_factory=world.room,
-            sink=Mixer(),
-            frames=frames,
-            sample_rate=RATE_HZ,
-            clock=LoopClock(),
-            knock=world.knock,
-            on_change=lambda: seen.append(manager.link),
-        )
-        await manager.connect(world.url, world.token("kitchen"))
-        await manager.publish()
-        try:
+        async with in_the_room(world, frames) as (manager, seen):
             await asyncio.sleep(2 * HEARD_S)
             assert Link.RECOVERING not in seen, "a quiet room was taken for a dead link"
             world.freeze()
@@ -101,8 +92,49 @@ def test_a_server_that_stands_still_is_noticed_and_its_return_too(
             await until_async(lambda: manager.link is Link.UP, BACK_S, "the link to be up again")
             assert manager.recovering_why == ""
             assert manager.get_metrics()["reconnects"] == 0
-        finally:
-            world.thaw()
-            await manager.disconnect()
 
     world.run(story())
+
+
+@both_mortal
+def test_a_connection_that_the_sdk_mended_counts_from_there_on(mortal_world: World) -> None:
+    world = mortal_world
+
+    async def story() -> None:
+        async with in_the_room(world, Microphone()) as (manager, seen):
+            world.kill()
+            await until_async(lambda: manager.link is Link.RECOVERING, NOTICED_S, "the break to be noticed")
+            assert manager.recovering_why == "connection_lost"
+            world.start()
+            await until_async(lambda: manager.link is Link.UP, MENDED_S, "the link to be up again")
+            seen.clear()
+            await asyncio.sleep(HEARD_S + 1.5)
+            assert manager.link is Link.UP
+            assert Link.RECOVERING not in seen, "the new connection was held against the old one's counters"
+            assert manager.get_metrics()["reconnects"] == 1
+
+    world.run(story())
+
+
+@contextlib.asynccontextmanager
+async def in_the_room(
+    world: World, frames: FrameSource | None
+) -> AsyncIterator[tuple[LiveKitNetworkManager, list[Link]]]:
+    """A session, and its link each time that it may have changed."""
+    seen: list[Link] = []
+    manager = LiveKitNetworkManager(
+        room_factory=world.room,
+        sink=Mixer(),
+        frames=frames,
+        sample_rate=RATE_HZ,
+        clock=LoopClock(),
+        knock=world.knock,
+        on_change=lambda: seen.append(manager.link),
+    )
+    await manager.connect(world.url, world.token("kitchen"))
+    await manager.publish()
+    try:
+        yield manager, seen
+    finally:
+        world.thaw()
+        await manager.disconnect()

@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 
 from appliance.audio.devices import SEE, can, channels, same_device
-from appliance.errors import AltoError, DeviceBusy, DeviceMissing, FormatUnsupported
+from appliance.errors import AltoError, DeviceBusy, DeviceLost, DeviceMissing, FormatUnsupported
 from appliance.ports import Block, CaptureCallback, DeviceInfo, Direction, PlaybackCallback, StreamSpec
 
 Source = Callable[[int, int, int, int], Block]
@@ -135,6 +135,10 @@ class FakeStream:
         return self.spec.latency_s
 
     @property
+    def gone(self) -> bool:
+        return not self.alive
+
+    @property
     def runs(self) -> bool:
         """Whether a callback would be called now."""
         return self.alive and not self.closed and not self.socket.stopped
@@ -195,11 +199,11 @@ class FakeBackend:
                 stream.alive = stream.alive and stream.socket is not socket
 
     def stop(self, name: str) -> None:
-        """The driver hangs: callbacks stop, the device stays in the list."""
+        """The device falls silent: callbacks stop, it stays in the list, and to open it fails with DeviceLost."""
         self._socket(name).stopped = True
 
     def resume(self, name: str) -> None:
-        """The driver goes on after `stop`."""
+        """It goes on after `stop`."""
         self._socket(name).stopped = False
 
     def hang(self, name: str) -> Hang:
@@ -337,6 +341,8 @@ class FakeBackend:
         if not self._takes(socket, spec, direction):
             wanted = f"{spec.rate_hz} Hz, {spec.channels} channels"
             raise FormatUnsupported(f"{spec.pcm!r} refuses {wanted}", fix=SEE, device=spec.pcm)
+        if socket.stopped:  # the real one waits for the first block, in vain
+            raise DeviceLost(f"{spec.pcm!r} opens and delivers nothing", fix=SEE, device=spec.pcm)
         return socket
 
     def _held_by_us(self, socket: _Socket, direction: Direction) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,8 +14,9 @@ from tests.harness.signals import VOICES_HZ, tone
 from tests.harness.sound import NAMES, VirtualSound
 from tests.harness.station import ALTO, Station, station_settings
 
-JOIN_S: Final = 20.0  # generous: a loaded test machine; how fast a start is has tests of its own
-LOUD_DBFS: Final = -20.0  # the tones are said at −12; a call with gaps of a third is below
+JOIN_S: Final = 60.0  # generous: a loaded test machine; how fast a start is has tests of its own
+LOUD_DBFS: Final = -24.0  # the tones are said at −12; a piece that is half silent, or torn, is still above
+PIECE_S: Final = 0.2
 TONES_HZ: Final = dict(zip(NAMES, VOICES_HZ, strict=False))
 
 _rooms = itertools.count()
@@ -37,33 +38,47 @@ class Home:
         more = {"metrics": {"interval_s": 1}, "room": self.room, **more}
         return station_settings(name, server=self._server, sound=self._sound.station(name), **more)
 
-    def make(self, name: str, *, command: Sequence[str] = ALTO, **more: Any) -> Station:
+    def make(
+        self,
+        name: str,
+        *,
+        command: Sequence[str] = ALTO,
+        env: Mapping[str, str] | None = None,
+        coverage: bool = True,
+        **more: Any,
+    ) -> Station:
         """A station that says its tone, not started."""
         self._stack.enter_context(self._sound.play(name, tone(TONES_HZ[name], 1.0, -12.0), loop=True))
-        return Station(self.directory / name, self.settings(name, **more), command=command)
+        config = self.settings(name, **more)
+        return Station(self.directory / name, config, command=command, env=env, coverage=coverage)
 
-    def station(self, name: str, *, command: Sequence[str] = ALTO, **more: Any) -> Station:
-        """The same, started and heard."""
-        station = self._stack.enter_context(self.make(name, command=command, **more))
-        try:
-            self.hears(name)
-        except AssertionError as unheard:
-            raise AssertionError(f"{unheard}\n{station.story()}") from None
+    def station(self, name: str, **how: Any) -> Station:
+        """The same, started and heard; `how` as `make` takes it."""
+        station = self._stack.enter_context(self.make(name, **how))
+        self.hears(station)
         return station
 
-    def hears(self, name: str, deadline_s: float = JOIN_S) -> None:
+    def hears(self, station: Station, deadline_s: float = JOIN_S) -> None:
         """Wait until the listener hears that station."""
-        self.ear.wait_hears(name, TONES_HZ[name], deadline_s)
+        name = station.directory.name
+        try:
+            self.ear.wait_hears(name, TONES_HZ[name], deadline_s)
+        except AssertionError as unheard:
+            raise AssertionError(f"{unheard}\n{station.story()}") from None
 
-    def level_dbfs(self, name: str, seconds: float = 1.0) -> float:
+    def level_dbfs(self, name: str, seconds: float) -> float:
         """How loud the station's tone is at the listener, on average over the next `seconds`."""
         return self.ear.levels((TONES_HZ[name],), seconds)[name][TONES_HZ[name]]
 
     def goes_on(self, station: Station, seconds: float = 1.0) -> None:
-        """Fails unless the station is heard all the time and never left."""
+        """Fails unless the station is heard during the next `seconds`, looked at in short pieces, and never left.
+
+        A piece in four may be broken: test machines are shared, and what holds a station up leaves nothing to hear.
+        """
         name = station.directory.name
-        level = self.level_dbfs(name, seconds)
-        assert level > LOUD_DBFS, f"{name} at {level} dBFS\n{station.story()}"
+        levels = [self.level_dbfs(name, PIECE_S) for _ in range(round(seconds / PIECE_S))]
+        heard = [level for level in levels if level > LOUD_DBFS]
+        assert len(heard) >= 0.75 * len(levels), f"{name} at {levels} dBFS\n{station.story()}"
         assert not station.events("room.disconnected"), station.story()
 
     def close(self) -> None:

@@ -97,8 +97,8 @@ def _read_lines(stage: Stage, row: Row, marks: Mapping[str, int], verdict: Verdi
     for name in stage.names if row.everybody else stage.names[:1]:
         lines = stage.stations[name].seen[marks[name] :]
         verdict.problems += [f"{name}: {problem}" for problem in _problems(lines, row)]
-        noticed_s = [line["arrived_s"] - verdict.at_s for line in lines if _says_so(line)][:1]
-        verdict.noticed_s = max([*noticed_s, verdict.noticed_s or 0.0])
+        noticed_s = [line["arrived_s"] - verdict.at_s for line in lines if row.outages and _says_so(line)][:1]
+        verdict.noticed_s = max((*noticed_s, verdict.noticed_s or 0.0)) if noticed_s else verdict.noticed_s
         if row.noticed_s is not None and not (noticed_s and noticed_s[0] <= row.noticed_s):
             verdict.problems.append(f"{name} noticed after {noticed_s or 'nothing'} s, not {row.noticed_s:g}")
         verdict.reasons += tuple(line["reason"] for line in _named(lines, "room.disconnected"))

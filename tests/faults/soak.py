@@ -26,6 +26,7 @@ from tests.faults.rows import Row, Verdict
 from tests.faults.soak_report import Reading, Report, Soak
 from tests.faults.stage import Stage
 from tests.harness.netns import NEEDS_ROOT, may_make_networks
+from tests.harness.processes import preferred
 from tests.harness.sound import VirtualSound
 from tests.harness.station import ROOT
 
@@ -55,8 +56,6 @@ LONG_EVERY: Final = 15
 """One fault of so many is a long one, if the time that is left allows it."""
 READ_EVERY_S: Final = 5.0
 LOOK_EVERY_S: Final = 0.5
-PRIORITY: Final = -10
-"""A station has its board for itself; a machine that is shared should not sound like a station that stutters."""
 EX_USAGE: Final = 64
 EX_INTERRUPTED: Final = 130
 
@@ -67,18 +66,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not may_make_networks():
         print(f"deploy/dev soak {NEEDS_ROOT}", file=sys.stderr)
         return EX_USAGE
-    os.nice(PRIORITY)
-    soak = Soak(seed=args.seed, began_s=time.monotonic())
     try:
-        with (
-            tempfile.TemporaryDirectory(prefix="alto-soak-") as directory,
-            VirtualSound(NAMES) as sound,
-            Stage(Path(directory), sound, NAMES, **rows.SETTINGS) as stage,
-        ):
-            asyncio.run(_Run(stage, soak, args.minutes * 60.0).hold())
-            return _report(soak, stage)
+        with preferred():
+            return _soak(args)
     except KeyboardInterrupt:  # before the call began: nothing to report
         return EX_INTERRUPTED
+
+
+def _soak(args: argparse.Namespace) -> int:
+    soak = Soak(seed=args.seed, began_s=time.monotonic())
+    with (
+        tempfile.TemporaryDirectory(prefix="alto-soak-") as directory,
+        VirtualSound(NAMES) as sound,
+        Stage(Path(directory), sound, NAMES, **rows.SETTINGS) as stage,
+    ):
+        asyncio.run(_Run(stage, soak, args.minutes * 60.0).hold())
+        return _report(soak, stage)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -20,9 +20,9 @@ SHARE_AT_LEAST: Final = 0.99
 SLOPE_MB_PER_H: Final = 1.0
 LEAK_MB_PER_JOIN: Final = 0.6
 """The SDK leaks about half a megabyte a join (measured); what a life grows by beyond that is ours."""
-WARM_UP_S: Final = 120.0
-"""Caches fill, and the allocator finds its size."""
-LIFE_S: Final = 900.0
+WARM_UP_S: Final = 600.0
+"""Caches and pools fill with the first fault of each kind."""
+LIFE_S: Final = 1500.0
 """A life is judged from this length on after its warm-up: less, and a line through it says nothing."""
 MORE_THREADS: Final = 3
 MORE_FDS: Final = 5

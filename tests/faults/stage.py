@@ -18,6 +18,7 @@ from livekit import api
 
 from tests.faults.judge import Judge, Way
 from tests.harness.netns import Machine, Switch
+from tests.harness.processes import preferred
 from tests.harness.server import LiveKitServer
 from tests.harness.signals import VOICES_HZ, tone
 from tests.harness.sound import VirtualSound
@@ -49,6 +50,7 @@ class Stage:
 
     def start(self) -> Self:
         """Bring up network, server, stations and voices; `assembled()` waits for the call."""
+        self._stack.enter_context(preferred())
         self.switch = self._stack.enter_context(Switch())
         self.server_machine = self.switch.machine()
         self.server = self._stack.enter_context(LiveKitServer(self.server_machine))

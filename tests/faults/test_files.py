@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,8 +74,9 @@ def kept(station: Station) -> Path:
 
 
 def test_every_damage_is_named_and_survived_in_mid_call_and_over_a_restart(home: Home) -> None:
-    """One call, six damages; after each, the repaired file is taken up. The last damage is there at a reboot."""
-    station = home.station(NAME)
+    """One call, six damages; after each, the repaired file is taken up. Two of them are there at a reboot."""
+    systemd = Systemd(home.directory / "notify")
+    station = home.station(NAME, env={"NOTIFY_SOCKET": str(systemd.path)})
     good = station.config_path.read_text()
     for damage in DAMAGES:
         mark = station.mark()
@@ -87,11 +90,37 @@ def test_every_damage_is_named_and_survived_in_mid_call_and_over_a_restart(home:
     kept(station)
     for damage in (half_written, removed):
         damage(station.config_path)
+        systemd.heard()
         _reboots_into_the_last_good_one(home, station)
+        assert "alto.yaml is not in force" in systemd.heard()[-1]
+        mark = station.mark()
         _repair(station.config_path, good)
-        station.wait_event("config.applied", TAKEN_UP_S, since=station.mark() - 1)
+        station.wait_event("config.applied", TAKEN_UP_S, since=mark)
         assert "config_kept_at" not in _status(station)
+        assert "not in force" not in systemd.heard()[-1]
     home.goes_on(station)
+    systemd.close()
+
+
+class Systemd:
+    """Who listens at NOTIFY_SOCKET."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._channel.bind(str(path))
+
+    def heard(self) -> list[str]:
+        """The sentences since the last time."""
+        sentences = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                lines = self._channel.recv(4096).decode().splitlines()
+                sentences += [line for line in lines if line.startswith("STATUS=")]
+        return sentences
+
+    def close(self) -> None:
+        self._channel.close()
 
 
 def _reboots_into_the_last_good_one(home: Home, station: Station) -> None:
@@ -99,7 +128,7 @@ def _reboots_into_the_last_good_one(home: Home, station: Station) -> None:
     mark = station.mark()
     station.start()
     station.wait_event("room.connected", JOIN_S, since=mark)
-    home.hears(NAME)
+    home.hears(station)
     said = [event["event"] for event in station.seen[mark:] if event["event"].startswith("config.")]
     assert said == ["config.rejected", "config.fallback"]
     status = _status(station)

@@ -20,18 +20,21 @@ from appliance.audio.output_handler import AudioOutputHandler
 from appliance.audio.portaudio import PortAudioBackend
 from appliance.clock import SystemClock
 from appliance.ports import Samples
-from tests.guest.inside import PATIENCE_S, Ear, failure, open_by, opened
+from tests.guest.inside import PATIENCE_S, Ear, Mouth, failure, open_by, opened
 from tests.harness.signals import RATE_HZ, level_dbfs, tone
 from tests.harness.wait import until
 
 ASOUND_CONF: Final = Path("/run/tmp/asound.conf")
+ALSA_CONF: Final = Path("/run/tmp/alsa.conf")
 FRAME: Final = RATE_HZ // 100
 
 
 def configure(text: str) -> None:
-    """What libasound reads from now on: ALSA's own configuration and these lines."""
-    ASOUND_CONF.write_text(f"</usr/share/alsa/alsa.conf>\n{text}\n")
-    os.environ["ALSA_CONFIG_PATH"] = str(ASOUND_CONF)
+    """What libasound reads from now on: ALSA's own configuration and, from another file as in life, these lines."""
+    ASOUND_CONF.write_text(text + "\n")
+    if not ALSA_CONF.exists():
+        ALSA_CONF.write_text(f"</usr/share/alsa/alsa.conf>\n<{ASOUND_CONF}>\n")
+    os.environ["ALSA_CONFIG_PATH"] = str(ALSA_CONF)
 
 
 def call_through(asound: str, speaker: str, microphone: str, hz: float) -> dict[str, Any]:
@@ -125,10 +128,13 @@ def names(asound: str) -> list[dict[str, Any]]:
 def edited(before: str, after: str, name: str) -> dict[str, Any]:
     """asound.conf is edited under a running station, which then opens what is new in it."""
     configure(before)
-    backend = PortAudioBackend()
-    first, missing = _listed(backend), failure(lambda: opened(name, "input", Ear()))
-    configure(after)
-    return {"before": first, "missing": missing, "after": _listed(backend), "opened": open_by(name, "input")}
+    backend, mouth = PortAudioBackend(), Mouth(440)
+    with contextlib.closing(opened("speaker" if "speaker" in before else "Loopback", "output", mouth)):
+        first, missing = _listed(backend), failure(lambda: opened(name, "input", Ear()).close())
+        configure(after)
+        second, found = _listed(backend), open_by(name, "input")
+        until(lambda: _listed(backend) and mouth.blocks > 50, PATIENCE_S, "the speaker to play on")
+    return {"before": first, "missing": missing, "after": second, "opened": found, "played": mouth.blocks}
 
 
 def _listed(backend: PortAudioBackend) -> list[dict[str, Any]]:

@@ -7,13 +7,16 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from tests.harness.wait import until
 
 Stream = int | IO[Any] | None
+
+HARDWARE: Final = 20  # above the real-time priority of 5 that a station may take
+PREFERRED: Final = -10  # nine times the share of a process that nobody prefers
 
 
 def spawn(
@@ -29,12 +32,13 @@ def spawn(
     """Start a program that the kernel sends `death_signal` when the test run dies, however it dies.
 
     The signal comes when the *thread* that called this ends: call it from the main thread. The program gets a session
-    of its own: Ctrl-C reaches the test run alone, which then ends everything in order.
+    of its own: Ctrl-C reaches the test run alone, which then ends everything in order. A run that has a priority hands
+    it on: Linux shares the processor among sessions first (autogroup), where an inherited nice value means nothing.
     """
     words = [str(word) for word in args]
     if setpriv := shutil.which("setpriv"):
         words = [setpriv, "--pdeathsig", death_signal, "--", *words]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         words,
         env=dict(env) if env is not None else None,
         cwd=cwd,
@@ -43,6 +47,36 @@ def spawn(
         stderr=stderr,
         start_new_session=True,
     )
+    if nice := os.getpriority(os.PRIO_PROCESS, 0):
+        prefer(process.pid, nice)
+    return process
+
+
+def prefer(pid: int, nice: int = PREFERRED) -> None:
+    """Put a process and all of its session before (or, with 0, among) the others; nothing happens without root."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
+
+
+@contextlib.contextmanager
+def preferred() -> Iterator[None]:
+    """Root: this run, and what it starts meanwhile, go before everything else that the machine does. For what is
+    measured: a station has its board for itself."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    prefer(os.getpid())
+    try:
+        yield
+    finally:
+        prefer(os.getpid(), before)
+
+
+def as_hardware(pid: int) -> None:
+    """For a program that stands for hardware: whatever else runs, it gets the processor. Where that is not allowed,
+    nothing happens. From outside, because PulseAudio gives up what it inherits."""
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(HARDWARE))
 
 
 def end(process: subprocess.Popen[bytes], *patience: tuple[signal.Signals, float]) -> int:

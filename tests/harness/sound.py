@@ -9,6 +9,7 @@ adds nothing to it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import os
 import shutil
@@ -25,7 +26,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.harness.processes import end, spawn
+from tests.harness.processes import as_hardware, end, spawn
 from tests.harness.wait import until
 
 RATE_HZ: Final = 48_000
@@ -34,6 +35,7 @@ NAMES: Final = ("kitchen", "porch", "garden", "cellar")
 READY_S: Final = 15.0
 PLAYER_LATENCY_MS: Final = 200  # the player's own buffer: rides over a busy machine, and no delay that is measured
 TAPE_LATENCY_MS: Final = 20
+PIPE_BYTES: Final = 1 << 20  # some seconds of recording: what the reader's thread may be kept waiting
 ALSA_BASE: Final = "/usr/share/alsa/alsa.conf"
 PATIENCE: Final = ((signal.SIGTERM, 2.0), (signal.SIGINT, 2.0))  # PulseAudio sometimes sleeps through SIGTERM
 
@@ -123,6 +125,7 @@ class VirtualSound:
         with (self.directory / "pulse.log").open("ab") as log:
             self._daemon = spawn(words, env={**os.environ, **self._private_env()}, stdout=log, stderr=log)
         until(self._is_up, READY_S, lambda: f"PulseAudio's devices; its log:\n{self.log}")
+        as_hardware(self._daemon.pid)
         return self
 
     def close(self) -> None:
@@ -233,6 +236,7 @@ class Playing:
         assert samples.dtype == np.int16, "mono int16 samples"
         assert samples.ndim == 1, "mono int16 samples"
         self._process: Final = spawn(command, env=env, stdin=subprocess.PIPE)
+        as_hardware(self._process.pid)
         self._chunks: Final = itertools.repeat(samples.tobytes()) if loop else iter([samples.tobytes()])
         self._feeder: Final = threading.Thread(target=self._feed, name="mouth", daemon=True)
         self._feeder.start()
@@ -272,6 +276,9 @@ class Tape:
         self._forgotten = 0
         self._lock: Final = threading.Lock()
         self._process: Final = spawn(command, env=env, stdout=subprocess.PIPE)
+        as_hardware(self._process.pid)
+        assert self._process.stdout is not None
+        fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._reader: Final = threading.Thread(target=self._read, name="tape", daemon=True)
         self._reader.start()
         self.wait(0.0)

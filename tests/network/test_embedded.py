@@ -60,10 +60,8 @@ def test_a_station_joins_the_server_that_it_started_by_its_generated_keys(tmp_pa
     async def story() -> None:
         settings = Settings.model_validate({"identity": "kitchen", "livekit": {"url": "embedded"}})
         async with started(tmp_path) as server:
-            tokens = token_source(
-                settings, SystemClock(), embedded=(server.url, server.api_key_file, server.api_secret_file)
-            )
-            grant = await tokens.grant()
+            keys = server.files.api_key_file, server.files.api_secret_file
+            grant = await token_source(settings, SystemClock(), embedded=(server.url, *keys)).grant()
             room = LiveKitRoom(sample_rate=48_000)
             await room.connect(grant.url, grant.token, Listener(), deadline_s=10)
             await room.publish_microphone(rate_hz=48_000)
@@ -75,14 +73,14 @@ def test_a_station_joins_the_server_that_it_started_by_its_generated_keys(tmp_pa
 def test_its_keys_are_kept_private_and_stay_the_same(tmp_path: Path) -> None:
     async def story() -> None:
         async with started(tmp_path) as server:
-            secret = server.api_secret_file.read_text()
+            secret = server.files.api_secret_file.read_text()
             assert len(secret.strip()) >= 32
             for path in (tmp_path / "embedded").iterdir():
                 assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
             assert stat.S_IMODE((tmp_path / "embedded").stat().st_mode) == 0o700
             assert secret.strip() not in what_others_see(pid_of(server))
         async with started(tmp_path) as again:
-            assert again.api_secret_file.read_text() == secret
+            assert again.files.api_secret_file.read_text() == secret
 
     run(story())
 

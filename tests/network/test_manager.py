@@ -100,6 +100,22 @@ def test_a_track_that_comes_anew_replaces_the_old_one_under_the_same_name() -> N
     run_jumping(story())
 
 
+def test_what_still_waits_when_a_track_goes_is_not_heard_after_it() -> None:
+    async def story() -> None:
+        with structlog.testing.capture_logs() as lines:
+            async with on_stage() as stage:
+                bob = stage.server.join("bob")
+                voice = bob.publish()
+                await asyncio.sleep(0.01)
+                voice.say(frame(1))
+                bob.unpublish(voice)
+                await asyncio.sleep(0.01)
+                assert stage.mixer.heard == {}
+        assert [line["event"] for line in lines if line["event"] == "stream.failed"] == []
+
+    run_jumping(story())
+
+
 def test_comings_and_goings_are_logged_with_what_they_carried() -> None:
     async def story() -> None:
         with structlog.testing.capture_logs() as lines:

@@ -18,6 +18,7 @@ from appliance.errors import NetworkError, Rejected, Unreachable
 from appliance.network.token import claims_of, token_source
 from appliance.settings.model import Settings
 from tests.harness.aio import run
+from tests.harness.front import Front, endless
 from tests.harness.ports import free_port
 
 KEY = "key-of-the-test"
@@ -264,6 +265,16 @@ def test_an_endpoint_that_quotes_our_key_does_not_get_it_into_the_log() -> None:
         assert "the key (hidden) is not known" in str(error)
 
     run(story())
+
+
+def test_an_endpoint_whose_answer_never_ends_is_told_off_at_once() -> None:
+    async def story() -> None:
+        with Front(endless) as front:
+            error = await refusal(settings(token_endpoint=front.url.replace("ws:", "http:")))
+        assert type(error) is Unreachable
+        assert "something else than JSON" in error.message
+
+    run(story(), timeout_s=5.0)
 
 
 def test_an_endpoint_that_is_not_there_is_unreachable() -> None:

@@ -61,6 +61,14 @@ def test_a_blocked_station_says_first_why_and_what_to_do() -> None:
     assert "speaker     off: not wanted by alto.yaml" in text(BLOCKED)
 
 
+def test_a_station_that_runs_with_the_last_good_configuration_says_so() -> None:
+    problem = "alto.yaml:1:1: found: an empty file"
+    shown = text({**ONLINE, "config_kept_at": 1_795_000_000.0, "config_problems": [problem]})
+    assert "running with the last good one, kept on 18 Nov" in shown
+    assert f"not in force: {problem}" in shown
+    assert "last good" not in text(ONLINE)
+
+
 def test_a_quiet_clean_line_says_so() -> None:
     status = {**ONLINE, "participants": [], "errors": [], "metrics": {"network": {"reconnects": 0}}}
     assert "nobody else" in text(status)

