@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import fcntl
 import json
 import os
 import shutil
@@ -385,8 +386,22 @@ def systemd_runs() -> bool:
     return Path("/run/systemd/system").is_dir()
 
 
+def package_manager_works(lock: Path = Path("/var/lib/dpkg/lock")) -> bool:
+    """Whether it is at work now: this very program is also started by an installation that goes on."""
+    try:
+        with lock.open("r+") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 def configure_rest() -> None:
     """What a power cut kept the package manager from finishing. In a unit of its own: it starts this one anew."""
+    if package_manager_works():
+        return
     done = subprocess.run(
         ["dpkg-query", "--show", "--showformat=${db:Status-Status}", "alto"],
         capture_output=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -233,6 +234,21 @@ def test_a_link_that_leads_nowhere_is_mended(machine: Machine) -> None:
 def test_without_a_version_before_there_is_no_way_back(machine: Machine) -> None:
     assert machine.releases.back("no good") is None
     assert machine.runs() == "0.1.0"
+
+
+def test_an_installation_that_goes_on_is_not_taken_for_an_interrupted_one(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    assert not release.package_manager_works(lock)
+    lock.touch()
+    assert not release.package_manager_works(lock)
+    holds = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); input()"
+    command = [sys.executable, "-S", "-c", holds, str(lock)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        assert release.package_manager_works(lock)
+        holder.communicate(b"\n")
+    assert not release.package_manager_works(lock)
 
 
 # ---- power cuts --------------------------------------------------------------------------------------------------
