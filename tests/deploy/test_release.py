@@ -241,7 +241,8 @@ def test_an_installation_that_goes_on_is_not_taken_for_an_interrupted_one(tmp_pa
     assert not release.package_manager_works(lock)
     lock.touch()
     assert not release.package_manager_works(lock)
-    holds = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); input()"
+    holds = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX)"
+    holds += "; print('held', flush=True); input()"
     command = [sys.executable, "-S", "-c", holds, str(lock)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
