@@ -94,6 +94,8 @@ class NetworkError(AltoError):
     """The room cannot be reached or was left."""
 
     reason = "network"
+    let_in = False
+    """Whether the room had let us in before: that ends the session of another device with our identity."""
 
 
 class Unreachable(NetworkError):

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from appliance.audio.cards import last_plugged_ns
 from appliance.errors import AltoError, AudioError, DeviceLost
 from appliance.ports import AudioStream, BlockingCalls, Clock, Leg, LegReport, LegState
 
@@ -20,6 +21,7 @@ log = structlog.get_logger()
 
 SILENT_S: Final = 0.6  # the longest block is 50 ms and PulseAudio may bunch 200 ms: three times that is no hiccup
 LATE_S: Final = 0.5  # twice the supervisor's interval: who looks that late was kept waiting himself, as the device was
+SETTLE_S: Final = 0.2  # from a card's plugging in until udev has given its group the right to open it
 OPEN_S: Final = 4.0  # three tries of a second each to start, and the list of devices; more is a driver that hangs
 CLOSE_S: Final = 0.8  # stop() of a pulled card returns at once (measured); a hung driver must not hold up the exit
 
@@ -68,8 +70,10 @@ class AudioLeg:
         retry_s: float,
         on_change: Callable[[], None],
         losses: Losses | None = None,
+        last_plugged: Callable[[], int] = last_plugged_ns,
     ) -> None:
-        """`losses`: those of the session before; changed by this one. None: it remembers for itself."""
+        """`losses`: those of the session before; changed by this one. None: it remembers for itself. `last_plugged`:
+        another number after each card that came or went; quick, asked on the loop."""
         self.leg = leg
         self.handler = handler
         self.retry_s = retry_s
@@ -85,6 +89,8 @@ class AudioLeg:
         if not enabled:
             self._losses.pop(leg, None)  # whoever switches it on again asks for something new
         self._try_at = 0.0
+        self._last_plugged = last_plugged
+        self._plugged_when_tried = last_plugged()
         self._job: asyncio.Task[None] | None = None
         self._opening: asyncio.Future[None] | None = None
         self._outdated = False
@@ -105,6 +111,7 @@ class AudioLeg:
             return
         if self._opening is None:
             self._outdated = False
+            self._plugged_when_tried = self._last_plugged()
             self._opening = self._worker.submit(self.handler.open)
         await asyncio.wait({self._opening}, timeout=OPEN_S)
         self._take_up()
@@ -124,15 +131,16 @@ class AudioLeg:
             return
         if self._state is LegState.OK and self._outdated:
             self._start(self._reopen())
-        elif self._state is LegState.OK and self._silent_for(now) > SILENT_S:
-            error = DeviceLost(
-                f"{self.leg} device {self.handler.device!r} stopped delivering",
-                fix="is it plugged in? alto takes it up again by itself",
-            )
-            self._lose(error)
+        elif self._state is LegState.OK and (what := self._fault(now)):
+            fix = "is it plugged in? alto takes it up again by itself"
+            self._lose(DeviceLost(f"{self.leg} device {self.handler.device!r} {what}", fix=fix))
             self._start(self._close_handler())
-        elif self._state is LegState.MISSING and now >= self._try_at:
-            self._start(self.open_or_wait())
+        elif self._state is LegState.MISSING:
+            if self._last_plugged() != self._plugged_when_tried:
+                self._plugged_when_tried = self._last_plugged()
+                self._try_at = min(self._try_at, now + SETTLE_S)
+            if now >= self._try_at:
+                self._start(self.open_or_wait())
 
     def reopen(self) -> None:
         """The device settings changed: close what is open and open what is wanted now. Nothing before `open()`, which
@@ -207,8 +215,13 @@ class AudioLeg:
         if not done:
             log.warning("audio.close_stuck", leg=self.leg, device=device)
 
-    def _silent_for(self, now: float) -> float:
-        return now - max(self.handler.last_block_at or 0.0, self._watched_since)
+    def _fault(self, now: float) -> str:
+        """What is wrong with the open device; empty: nothing."""
+        stream = self.handler.stream
+        if stream is not None and stream.gone:
+            return "was pulled out"
+        silent_s = now - max(self.handler.last_block_at or 0.0, self._watched_since)
+        return "stopped delivering" if silent_s > SILENT_S else ""
 
     def _found(self) -> None:
         now = self._clock.monotonic()

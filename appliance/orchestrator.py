@@ -13,7 +13,7 @@ from appliance.audio.mixer import AudioMixer
 from appliance.audio.output_handler import AudioOutputHandler
 from appliance.audio.worker import DeviceWorker
 from appliance.clock import SystemClock
-from appliance.errors import Rejected
+from appliance.errors import NetworkError, Rejected
 from appliance.leg import AudioLeg, Handler, Losses
 from appliance.network.manager import LiveKitNetworkManager
 from appliance.ports import AudioBackend, BlockingCalls, Clock, Knock, Leg, LegReport, Link, RoomConnection
@@ -121,16 +121,23 @@ class AudioClientOrchestrator:
             raise RuntimeError("connect() was called twice")
         async with contextlib.AsyncExitStack() as made:
             made.push_async_callback(self.network.disconnect)
-            try:
-                await self.network.connect(self._url, self._token, deadline_s=self._connect_s)
-            except Rejected:
-                self._on_rejected()  # a cached token must not be tried for ever
-                raise
-            await self.network.publish()
+            await self._join()
             for leg in self._legs.values():
                 made.push_async_callback(leg.close)
                 await (leg.open_or_wait() if self._tolerant else leg.open())
             self._made = made.pop_all()
+
+    async def _join(self) -> None:
+        try:
+            await self.network.connect(self._url, self._token, deadline_s=self._connect_s)
+        except Rejected:
+            self._on_rejected()  # a cached token must not be tried for ever
+            raise
+        try:
+            await self.network.publish()
+        except NetworkError as error:
+            error.let_in = True
+            raise
 
     async def disconnect(self) -> None:
         """Take everything down in reverse. Idempotent, bounded, never raises."""

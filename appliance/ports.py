@@ -114,6 +114,11 @@ class AudioStream(Protocol):
     @property
     def latency_s(self) -> float: ...
 
+    @property
+    def gone(self) -> bool:
+        """Whether its card was pulled out, also when it is back by now; False where that cannot be known. Quick."""
+        ...
+
     def close(self) -> None:
         """Stop the callbacks and free the device; after it returns no callback runs. Idempotent. May take 0.3 s."""
         ...

@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from appliance.backoff import Backoff
-from appliance.errors import AltoError, Evicted, Policy, Stalled, Unmended
+from appliance.errors import AltoError, Evicted, NetworkError, Policy, Stalled, Unmended
 from appliance.outage import STABLE_S, Outages
 from appliance.ports import Clock, Leg, LegReport, LegState, Link, Session, SessionFactory
 from appliance.recovery import Recovery
@@ -274,12 +274,18 @@ class Supervisor:
         policy = self.settings.supervisor
         if isinstance(error, Evicted):
             return Backoff(EVICTED_MIN_S * 2, EVICTED_MAX_S)  # jitter may halve it: never sooner than a minute
+        if self._failures[Evicted] and self._was_let_in_briefly(error):
+            return Backoff(EVICTED_MIN_S * 2, EVICTED_MIN_S * 2)  # it threw the other one out all the same
         if error.policy is Policy.ASK_HUMAN:
             return Backoff(policy.blocked_retry_s, policy.blocked_retry_s)
         max_s = policy.retry_max_s
         if self._outages.age_s() < EAGER_S:
             max_s = min(max_s, max(EAGER_MAX_S, policy.retry_min_s))
         return Backoff(UNMENDED_MIN_S if isinstance(error, Unmended) else policy.retry_min_s, max_s)
+
+    def _was_let_in_briefly(self, error: AltoError) -> bool:
+        let_in = self._outages.stay_s() > 0.0 or (isinstance(error, NetworkError) and error.let_in)
+        return let_in and self._outages.stay_s() <= STABLE_S
 
     async def _pause(self, seconds: float) -> None:
         self._retry_now = False

@@ -28,6 +28,7 @@ class Bench:
     def __init__(self) -> None:
         self.backend = FakeBackend([usb_card("Device"), usb_card("Other")])
         self.worker = HangingWorker()
+        self.plugged = 1
         clock = LoopClock()
         config = AudioConfig(input_device="plughw:CARD=Device")
         self.handler = AudioInputHandler(config=config, backend=self.backend, clock=clock)
@@ -39,6 +40,7 @@ class Bench:
             clock=clock,
             retry_s=1.0,
             on_change=lambda: None,
+            last_plugged=lambda: self.plugged,
         )
         self.lines: list[Any] = []
 
@@ -122,6 +124,39 @@ def test_a_device_changed_while_the_old_one_hangs_is_opened_when_that_answers() 
             await it.passes(0.5)
             assert it.handler.device == "plughw:CARD=Other"
             assert len(it.backend.streams) == 1
+
+    run_jumping(story())
+
+
+def test_a_card_that_is_pulled_is_lost_at_the_next_look() -> None:
+    async def story() -> None:
+        async with bench() as it:
+            await it.leg.open()
+            await it.passes(1)
+            it.backend.unplug("Device")
+            it.leg.tend()
+            assert it.state is LegState.MISSING
+            await it.passes(0.1)
+            assert it.backend.streams == ()
+
+    run_jumping(story())
+
+
+def test_a_card_that_is_plugged_in_is_taken_before_the_next_try_is_due() -> None:
+    async def story() -> None:
+        async with bench() as it:
+            it.backend.unplug("Device")
+            it.leg.retry_s = 5.0
+            await it.leg.open_or_wait()
+            await it.passes(0.5)
+            it.backend.plug(usb_card("Device"))
+            await it.passes(0.5)
+            assert it.state is LegState.MISSING  # nobody said that something was plugged in
+            it.plugged = 2
+            await it.passes(0.1)
+            assert it.state is LegState.MISSING  # its rights are not set yet
+            await it.passes(0.3)
+            assert it.state is LegState.OK
 
     run_jumping(story())
 

@@ -266,6 +266,23 @@ def test_two_devices_with_one_identity_do_not_fight() -> None:
     run_jumping(told())
 
 
+def test_a_station_that_has_a_double_and_may_not_publish_does_not_throw_it_out_twice_a_minute() -> None:
+    """It is let in, which ends the other one's session, and only then learns that it may not speak."""
+
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            story.server.may_publish = False
+            story.server.evict("kitchen")
+            moments = []
+            for joins in range(2, 6):
+                await story.until(lambda joins=joins: story.server.joins == joins, 130.0, "let in")  # type: ignore[misc]
+                moments.append(story.clock.monotonic())
+            assert min(after - before for before, after in itertools.pairwise(moments)) >= 60
+
+    run_jumping(told())
+
+
 def test_a_missing_card_degrades_and_a_plugged_one_heals_without_leaving_the_room() -> None:
     async def told() -> None:
         async with Story(cards=()) as story:
@@ -336,7 +353,7 @@ def test_a_card_that_is_away_over_several_sessions_is_lost_once_and_recovers_onc
             await story.until_state(State.DEGRADED, 1.0)
             for joins in (2, 3):
                 story.server.close_room()
-                await story.until(lambda joins=joins: story.server.joins == joins, 6.0, "another session")
+                await story.until(lambda joins=joins: story.server.joins == joins, 6.0, "next session")  # type: ignore[misc]
                 await story.passes(3)
             story.backend.plug(usb_card("Device"))
             await story.until_state(State.ONLINE, 2.0)
@@ -351,7 +368,7 @@ def test_silence_is_sent_while_the_microphone_is_away() -> None:
     """A gap in sending makes every listener's jitter buffer swell by the gap."""
 
     async def told() -> None:
-        async with Story() as story:
+        async with Story(every_block=True) as story:
             await story.until_state(State.ONLINE, 1.0)
             await story.passes(1)
             story.backend.unplug("Device")

@@ -12,8 +12,20 @@ from typing import Final
 ASOUND: Final = Path("/proc/asound")
 DEVICE_NODES: Final = Path("/dev/snd")
 
-Plugging = tuple[str, int, int]
-"""Card id, device number, and when the kernel made its device node: another one after each plugging in."""
+
+@dataclass(frozen=True, slots=True)
+class Plugging:
+    """One stay of a device in the machine: after it was pulled and put back it is another one."""
+
+    card_index: int
+    number: int
+    node_made_at_ns: int
+    """When the kernel made its device node; 0: there is none to look at."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the card was pulled since."""
+        return _made_at_ns(self.card_index, self.number) != self.node_made_at_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,14 @@ class CardDevice:
         return tuple(sorted(rates))
 
 
+def last_plugged_ns() -> int:
+    """When a device node was last made or removed here; 0 where there are none. One `stat`: may be asked often."""
+    try:
+        return DEVICE_NODES.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def card_devices() -> list[CardDevice]:
     """Every device of every card, in the kernel's order."""
     folders = sorted(ASOUND.glob("card[0-9]*"), key=lambda path: int(path.name.removeprefix("card")))
@@ -80,7 +100,7 @@ def _devices(folder: Path) -> Iterator[CardDevice]:
             captures=capture.exists(),
             plays=playback.exists(),
             told=_read(folder / f"stream{number}"),
-            plugged=(card_id, number, _made_at_ns(index, number)),
+            plugged=Plugging(index, number, _made_at_ns(index, number)),
             holders=tuple(dict.fromkeys((*_holders(capture), *_holders(playback)))),
         )
 

@@ -16,7 +16,7 @@ import numpy as np
 from cffi import FFI
 
 from appliance.audio import alsa
-from appliance.audio.cards import card_devices
+from appliance.audio.cards import CardDevice, Plugging, card_devices
 from appliance.audio.chatter import quiet
 from appliance.audio.devices import card_address
 from appliance.errors import AudioError, DeviceBusy, DeviceLost, DeviceMissing, FormatUnsupported
@@ -101,6 +101,8 @@ class PortAudioBackend:
             if code != 0:
                 raise self._refusal(spec, direction) or self._format_refused(spec, direction, code)
             if stream.began.wait(START_S):
+                device = _card_device(spec.pcm)
+                stream.plugged = device.plugged if device else None
                 return stream
             stream.close()
         raise DeviceLost(
@@ -144,6 +146,8 @@ class PortAudioStream:
         self.spec = spec
         self.began = threading.Event()
         """Set by the first callback."""
+        self.plugged: Plugging | None = None
+        """Of the card that it runs on; None: not known."""
         self._ffi, self._library = ffi, library
         self._direction = direction
         self._name = _structs.new("char[]", spec.pcm.encode())
@@ -209,6 +213,12 @@ class PortAudioStream:
         info = self._library.Pa_GetStreamInfo(self._stream[0])
         return float(info.inputLatency if self._direction is Direction.INPUT else info.outputLatency)
 
+    @property
+    def gone(self) -> bool:
+        """See `ports.AudioStream`. PortAudio itself never says so: its thread goes round and round, at a whole
+        processor's cost, until the stream is closed (measured)."""
+        return self.plugged is not None and self.plugged.over
+
     def close(self) -> None:
         """Stop and free; waits `CLOSE_S` at most: a driver that hangs is left to itself. Idempotent."""
         if not self._open:
@@ -233,12 +243,17 @@ def _block(ffi: Any, pointer: Any, frames: int, channels: int) -> Block:
     return np.frombuffer(ffi.buffer(pointer, frames * channels * 2), np.int16).reshape(frames, channels)
 
 
-def _holder(pcm: str) -> str:
-    """Who has that card's device open, in words; empty when nobody is known to."""
+def _card_device(pcm: str) -> CardDevice | None:
+    """The card's device that an ALSA string addresses; None when it is not about a card, or that is not there."""
     address = card_address(pcm)
     if address is None:
-        return ""
-    device = next((one for one in card_devices() if address.names(one.card_id, one.card_index, one.number)), None)
+        return None
+    return next((one for one in card_devices() if address.names(one.card_id, one.card_index, one.number)), None)
+
+
+def _holder(pcm: str) -> str:
+    """Who has that card's device open, in words; empty when nobody is known to."""
+    device = _card_device(pcm)
     if device is None or not device.holders:
         return ""
     return device.held_by_others or "alto itself, whose driver does not let go"

@@ -50,7 +50,8 @@ class ServerFiles:
                 "enable_loopback_candidate": True,
                 "interfaces": {"includes": ["lo"]},
                 "use_external_ip": False,
-                "tcp_port": settings.rtc_tcp_port,
+                # None: it would listen on every address of the machine, and UDP always works on loopback.
+                "tcp_port": 0,
                 "udp_port": settings.rtc_udp_port,
                 "stun_servers": [f"{LOOPBACK}:{STUN_PORT}"],
             },

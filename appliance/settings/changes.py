@@ -55,7 +55,6 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "livekit.token_ttl_s": Effect.NEXT_ATTEMPT,
     "livekit.connect_timeout_s": Effect.NEXT_ATTEMPT,
     "livekit.embedded.port": Effect.SESSION,
-    "livekit.embedded.rtc_tcp_port": Effect.SESSION,
     "livekit.embedded.rtc_udp_port": Effect.SESSION,
     "livekit.embedded.binary": Effect.SESSION,
     # The track is published for a whole stay: a microphone that was switched off must be gone for everybody.

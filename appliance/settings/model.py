@@ -92,17 +92,10 @@ class EmbeddedServer(Section):
     """The LiveKit server that alto runs itself when `livekit.url` is `embedded`."""
 
     port: int = Field(7880, ge=1, le=65535, description="TCP port of the embedded server's signalling on 127.0.0.1.")
-    rtc_tcp_port: int = Field(7881, ge=1, le=65535, description="TCP port of its media fallback on 127.0.0.1.")
     rtc_udp_port: int = Field(7882, ge=1, le=65535, description="UDP port of its media on 127.0.0.1.")
     binary: str | None = Field(
         None, description="Path of livekit-server. Default: beside the alto command, then on PATH."
     )
-
-    @model_validator(mode="after")
-    def _ports_differ(self) -> EmbeddedServer:
-        if self.port == self.rtc_tcp_port:
-            raise conflict("rtc_tcp_port", "port", found=f"{self.port}, which is also port", allowed="another TCP port")
-        return self
 
 
 class LiveKitSettings(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from appliance.audio.alsa import USUAL_RATES_HZ
-from appliance.audio.cards import CardDevice
+from appliance.audio.cards import CardDevice, Plugging
 
 HEADSET = """Example Headset at usb-0000:01:00.0-1.2, full speed : USB Audio
 
@@ -33,7 +33,7 @@ DEVICE = CardDevice(
     captures=True,
     plays=True,
     told=HEADSET,
-    plugged=("Headset", 0, 1),
+    plugged=Plugging(1, 0, 1),
     holders=(),
 )
 

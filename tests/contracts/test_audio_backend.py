@@ -153,6 +153,7 @@ def test_captured_blocks_have_the_shape_that_was_asked_for(world: World, rate_hz
         ear.wait()
         assert (stream.pcm, stream.rate_hz, stream.channels) == (world.mic, rate_hz, channels)
         assert 0 < stream.latency_s < 0.2
+        assert not stream.gone
     assert {block.shape for block in ear.blocks} == {(rate_hz // 100, channels)}
     assert {block.dtype for block in ear.blocks} == {np.dtype(np.int16)}
 

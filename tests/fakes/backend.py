@@ -1,13 +1,14 @@
 """`FakeBackend`: sound cards that can be plugged, pulled, held and made picky, on a machine that has none.
 
 It implements `ports.AudioBackend` and is held to the real one by `tests/contracts/test_audio_backend.py`.
-Three ways to make sound pass through it:
+Four ways to make sound pass through it:
 
 - `feed(pcm, block)` and `pull(pcm, frames)`: one callback, now, on the caller's thread;
 - `advance(seconds)`: virtual time; every open stream gets the callbacks it is due, in order, on the caller's thread;
+- `beat()`: one callback for each open stream, whatever time it is;
 - `with backend.run():` real time, on a thread of its own, as a sound card would.
 
-For the last two, `source(pcm, fn)` says what a microphone hears (silence if nothing is said) and `heard(pcm)` returns
+For the last three, `source(pcm, fn)` says what a microphone hears (silence if nothing is said) and `heard(pcm)` returns
 what a loudspeaker played.
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -154,7 +155,7 @@ class FakeStream:
 
 
 class FakeBackend:
-    """Sound devices made of memory. `feed`, `pull`, `advance` and `run` must not be mixed on one stream."""
+    """Sound devices made of memory. `feed`, `pull`, `advance`, `beat` and `run` must not be mixed on one stream."""
 
     def __init__(self, devices: Iterable[DeviceInfo] = ()) -> None:
         self._lock = threading.RLock()
@@ -162,6 +163,8 @@ class FakeBackend:
         self._streams: list[_Open] = []
         self._next_failures: dict[Direction, deque[AltoError]] = {d: deque() for d in Direction}
         self._now_s = 0.0
+        self.blocks: Counter[Direction] = Counter()
+        """Callbacks of `advance`, `run` and `beat` by direction, ever."""
         self.opened: list[StreamSpec] = []
         """Every spec that was opened, in order; a refused one is not in it."""
         for info in devices:
@@ -274,6 +277,12 @@ class FakeBackend:
             ran += 1
         return ran
 
+    def beat(self) -> None:
+        """One callback for each running stream, now: for stories that cannot afford a hundred a second."""
+        for stream, callback in self._streams:
+            if stream.runs:
+                self._tick(stream, callback)
+
     @contextlib.contextmanager
     def run(self) -> Iterator[FakeBackend]:
         """Real time, on a thread of its own, until the block ends."""
@@ -303,9 +312,9 @@ class FakeBackend:
             due = [entry for entry in self._streams if entry[0].due_s <= self._now_s + ROUNDING_S]
             return min(due, key=lambda entry: entry[0].due_s, default=None)
 
-    @staticmethod
-    def _tick(stream: FakeStream, callback: Callable[[Block, bool], None]) -> None:
+    def _tick(self, stream: FakeStream, callback: Callable[[Block, bool], None]) -> None:
         spec, socket = stream.spec, stream.socket
+        self.blocks[stream.direction] += 1
         if stream.direction is Direction.INPUT:
             callback(socket.source(stream.position_frames, spec.block_frames, spec.channels, spec.rate_hz), False)
         else:

@@ -174,6 +174,5 @@ class Cluster:
         return self.front.url
 
     def holder(self) -> Node:
-        """The node that the room is on."""
-        (found,) = [node for node in self.nodes if node.holds_the_room]
-        return found
+        """The node that the room is on; waits while it moves."""
+        return until(lambda: next((node for node in self.nodes if node.holds_the_room), None), READY_S, "a room")

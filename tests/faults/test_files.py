@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +14,6 @@ import pytest
 import yaml
 
 from tests.faults.home import JOIN_S, Home
-from tests.harness.server import LiveKitServer
-from tests.harness.sound import VirtualSound
 from tests.harness.station import Event, Station
 from tests.harness.wait import until
 
@@ -24,16 +21,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.device]
 
 NAME: Final = "kitchen"
 TAKEN_UP_S: Final = 3.0  # promised is one second; the test machine is shared
-
-
-@pytest.fixture
-def home(tmp_path: Path, livekit_server: LiveKitServer, sound: VirtualSound) -> Iterator[Home]:
-    """A room of its own; everything in it ends with the test."""
-    one = Home(tmp_path, livekit_server, sound)
-    try:
-        yield one
-    finally:
-        one.close()
 
 
 def half_written(path: Path) -> None:

@@ -89,8 +89,8 @@ def _to_be_cut(name: str, server: LiveKitServer) -> dict[str, Any]:
     """Two of four have a server of their own."""
     if name in ("s1", "s3"):
         return station_settings(name, server=server, room="power-cuts")
-    port, tcp, udp = free_ports(3)
-    ports = {"port": port, "rtc_tcp_port": tcp, "rtc_udp_port": udp}
+    port, udp = free_ports(2)
+    ports = {"port": port, "rtc_udp_port": udp}
     off = {"enabled": False}
     return {
         "identity": name,

@@ -14,7 +14,6 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +22,6 @@ import pytest
 from tests.faults.home import JOIN_S, Home
 from tests.harness.processes import descendants, freeze, is_running, resume
 from tests.harness.server import LiveKitServer
-from tests.harness.sound import VirtualSound
 from tests.harness.station import ALTO, Station, station_settings
 from tests.harness.wait import until
 
@@ -37,16 +35,6 @@ APART_S: Final = 4.0  # between the two, so that their restarts do not share the
 HANGS_IN: Final = {"kitchen": "stuck_event_loop", "porch": "stuck_native_call"}
 STOP_S: Final = 2.0
 SEED: Final = 20261124
-
-
-@pytest.fixture
-def home(tmp_path: Path, livekit_server: LiveKitServer, sound: VirtualSound) -> Iterator[Home]:
-    """A room of its own; everything in it ends with the test."""
-    one = Home(tmp_path, livekit_server, sound)
-    try:
-        yield one
-    finally:
-        one.close()
 
 
 # ---- standing still --------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import subprocess
 import tempfile
 import threading
 import time
@@ -17,7 +18,7 @@ from tests.guest.inside import PATIENCE_S, Ear, Mouth, failure, open_spec, opene
 from tests.harness.wait import until
 
 DRIVER: Final = Path("/sys/bus/platform/drivers/snd_aloop")
-SLOTS: Final = {"Kitchen": "snd_aloop.1", "Porch": "snd_aloop.2"}
+SLOTS: Final = {"Kitchen": "snd_aloop.1", "Porch": "snd_aloop.2", "Garden": "snd_aloop.3"}
 TICKING: Final = "hw:5,0,0"
 """The clock of a stopped card: the timer of Dummy, which ticks only while something plays there."""
 
@@ -36,10 +37,27 @@ def pulled(*cards: str) -> Iterator[None]:
             process.wait(PATIENCE_S)  # the kernel lets go when the last user has
 
 
-def plug(card: str) -> None:
-    """Put it in; it takes the first number that is free."""
+def pull(card: str) -> float:
+    """Pull it and return when that was; the kernel lets go of it when the last user has."""
+    at_s = time.time()
+    subprocess.Popen(["sh", "-c", f"echo {SLOTS[card]} > {DRIVER}/unbind"], start_new_session=True)
+    until(lambda: not there(card), PATIENCE_S, "the card to go")
+    return at_s
+
+
+def plug(card: str) -> float:
+    """Put it in, once all have let go of it; it takes the first number that is free. Returns when it was there."""
     (DRIVER / "bind").write_text(SLOTS[card])
     until(lambda: there(card), PATIENCE_S, "the card to come back")
+    return time.time()
+
+
+def mend() -> None:
+    """Every card is there, and hangs on no clock: what a test that failed left behind."""
+    for card in SLOTS:
+        if not there(card):
+            plug(card)
+        hang_on_clock(card, False)
 
 
 def there(card: str) -> bool:
@@ -55,19 +73,23 @@ def index(card: str) -> int:
 @contextlib.contextmanager
 def standing_still(card: str) -> Iterator[None]:
     """Programs that open that card meanwhile get no sound from it, and no error, unless its clock is `ticking`."""
-    source = Path("/proc/asound", card, "timer_source")
-    source.write_text(TICKING + "\n")
+    hang_on_clock(card)
     try:
         yield
     finally:
-        source.write_text("\n")
+        hang_on_clock(card, False)
 
 
-def ticking(period_frames: int) -> contextlib.AbstractContextManager[Any]:
-    """The clock runs; a card that hangs on it works in periods of that length and gives nothing in others."""
+def hang_on_clock(card: str, hang: bool = True) -> None:
+    """Whether who opens that card from now on gets sound only while `clock_words` run."""
+    Path("/proc/asound", card, "timer_source").write_text(f"{TICKING if hang else ''}\n")
+
+
+def clock_words(period_frames: int) -> list[str]:
+    """The program that is the clock; a card that hangs on it works in periods of that length only."""
     form = ("-t", "raw", "-f", "S16_LE", "-r", "48000", "-c", "2")
     length = (f"--period-size={period_frames}", f"--buffer-size={4 * period_frames}")
-    return running(["aplay", "-q", "-D", TICKING, *form, *length, "/dev/zero"])
+    return ["aplay", "-q", "-D", TICKING, *form, *length, "/dev/zero"]
 
 
 # ---- the calls ---------------------------------------------------------------------------------------------------
@@ -98,7 +120,7 @@ def unplugged_and_back() -> dict[str, Any]:
     ear, mouth = Ear(), Mouth(440)
     lost, other = opened("Kitchen", "input", ear), opened("Loopback", "output", mouth)
     with pulled("Kitchen"):
-        told = failure(lambda: opened("Kitchen", "input", Ear()))
+        told, gone = failure(lambda: opened("Kitchen", "input", Ear())), [lost.gone, other.gone]
         until(lambda: _silent(ear), PATIENCE_S, "the callbacks to stop")
         before, began = mouth.blocks, time.monotonic()
         with _standard_error() as printed:
@@ -107,8 +129,9 @@ def unplugged_and_back() -> dict[str, Any]:
         until(lambda: mouth.blocks > before + 20, PATIENCE_S, "the other card to play on")
     plug("Kitchen")
     heard_again = _hears("Kitchen")
+    gone.append(lost.gone)  # it is back, and still not the card that was opened
     other.close()
-    return {"error": told, "close_s": close_s, "heard_again": heard_again, "printed": printed}
+    return {"error": told, "gone": gone, "close_s": close_s, "heard_again": heard_again, "printed": printed}
 
 
 def _silent(ear: Ear) -> bool:
@@ -158,7 +181,7 @@ def _card_held() -> list[str]:
 
 def picky_about_its_buffer(period_frames: int) -> dict[str, Any]:
     """A device that opens with any buffer and gives sound in periods of one length only."""
-    with standing_still("Porch"), ticking(period_frames), contextlib.ExitStack() as ends:
+    with standing_still("Porch"), running(clock_words(period_frames)), contextlib.ExitStack() as ends:
         ear = Ear()
         told = failure(lambda: ends.enter_context(contextlib.closing(opened("hw:CARD=Porch,DEV=1", "input", ear))))
         now = Path("/proc/asound/Porch/pcm1c/sub0/hw_params").read_text()

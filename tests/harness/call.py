@@ -149,9 +149,9 @@ class Call:
     # ---- steps -------------------------------------------------------------------------------------------------
 
     def _kitchen(self, directory: Path, sound: VirtualSound) -> Station:
-        port, tcp_port, udp_port = free_ports(3)
+        port, udp_port = free_ports(2)
         arguments = ["--identity", "kitchen", "--room-name", ROOM, "--url", "embedded"]
-        for key, value in (("port", port), ("rtc_tcp_port", tcp_port), ("rtc_udp_port", udp_port)):
+        for key, value in (("port", port), ("rtc_udp_port", udp_port)):
             arguments += ["--set", f"livekit.embedded.{key}={value}"]
         arguments += ["--set", f"metrics.interval_s={METRICS_S}"]
         self._url = f"ws://127.0.0.1:{port}"

@@ -24,6 +24,7 @@ from typing import Any, Final, Self
 import numpy as np
 from livekit import rtc
 
+from tests.harness.netns import Machine
 from tests.harness.processes import end, freeze, resume, spawn
 from tests.harness.server import LiveKitServer
 from tests.harness.signals import RATE_HZ, SILENCE_DBFS, VOICES_HZ, level_dbfs, tone
@@ -37,10 +38,16 @@ Levels = dict[str, dict[float, float]]
 
 
 class SdkPeer:
-    """Another participant: says a tone, and tells what it hears of whom. Start it from the main thread."""
+    """Another participant: says a tone, and tells what it hears of whom. Start it from the main thread.
 
-    def __init__(self, server: LiveKitServer, identity: str, room: str = "home") -> None:
+    `machine`: where in a test's network it runs.
+    """
+
+    def __init__(
+        self, server: LiveKitServer, identity: str, room: str = "home", *, machine: Machine | None = None
+    ) -> None:
         self.identity: Final = identity
+        self._inside: Final = machine.words if machine else ()
         self._url: Final = server.url
         self._token: Final = server.token(identity, room)
         self._answers: Final[queue.Queue[dict[str, Any]]] = queue.Queue()
@@ -50,7 +57,7 @@ class SdkPeer:
     def start(self) -> Self:
         """Join the room; returns when it is in."""
         env = {**os.environ, "ALTO_PEER_TOKEN": self._token}
-        words = [sys.executable, "-m", "tests.harness.peer", self._url]
+        words = [*self._inside, sys.executable, "-m", "tests.harness.peer", self._url]
         pipe = subprocess.PIPE
         self._process = spawn(words, env=env, stdin=pipe, stdout=pipe, stderr=pipe)
         for read in (self._read_stdout, self._read_stderr):

@@ -123,7 +123,7 @@ class VirtualSound:
         ]
         words += ["--use-pid-file=no", "--realtime", "--high-priority", "--log-target=stderr"]
         with (self.directory / "pulse.log").open("ab") as log:
-            self._daemon = spawn(words, env={**os.environ, **self._private_env()}, stdout=log, stderr=log)
+            self._daemon = spawn(words, env=self._daemon_env(), stdout=log, stderr=log)
         until(self._is_up, READY_S, lambda: f"PulseAudio's devices; its log:\n{self.log}")
         as_hardware(self._daemon.pid)
         return self
@@ -178,12 +178,17 @@ class VirtualSound:
         home.mkdir(mode=0o700, exist_ok=True)
         return {"HOME": str(home), "XDG_RUNTIME_DIR": str(home), "XDG_CONFIG_HOME": str(home)}
 
+    def _daemon_env(self) -> dict[str, str]:
+        return {**os.environ, **self._private_env(), "PULSE_CONFIG": str(self.directory / "daemon.conf")}
+
     def _client_env(self) -> dict[str, str]:
         return {**os.environ, **self.env, **self._private_env()}
 
     def _write_files(self) -> None:
         (self.directory / "pulse.pa").write_text("\n".join(self._pulse_script()) + "\n")
         (self.directory / "asound.conf").write_text("\n".join(self._asound_conf()) + "\n")
+        # Else PulseAudio has itself ended after 0.2 s of real time without a pause; on a busy machine that happens.
+        (self.directory / "daemon.conf").write_text("rlimit-rttime = -1\n")
 
     def _pulse_script(self) -> Iterator[str]:
         channel_map = ",".join(f"aux{i}" for i in range(self.channels))

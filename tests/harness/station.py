@@ -65,7 +65,7 @@ def station_settings(
             "output": {"device": sound.speaker_pcm} if sound else off,
         },
     }
-    return _merged(base, more)
+    return merged(base, more)
 
 
 class Station:
@@ -296,10 +296,10 @@ def _fits(event: Event, name: str | None, fields: Mapping[str, Any]) -> bool:
     )
 
 
-def _merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     """`more` laid over `base`, mapping by mapping."""
-    merged = dict(base)
+    result = dict(base)
     for key, value in more.items():
-        below = merged.get(key)
-        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged
+        below = result.get(key)
+        result[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return result

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
+import pytest
 import structlog
 
 from appliance.leg import Losses
+from appliance.network import capture
 from appliance.network.entrance import Entrance
 from appliance.network.servertime import ServerTime
 from appliance.network.token import token_source
@@ -27,7 +29,9 @@ from tests.fakes.room import URL, FakeServer
 from tests.fakes.worker import InlineWorker
 from tests.harness.vtime import LoopClock
 
-TICK_S: Final = 0.01
+TICK_S: Final = 0.01  # of sound cards that are called as often as real ones
+BEAT_S: Final = 0.25  # of slow ones: more than twice in the time after which a silent card is lost
+POLL_S: Final = 0.02
 
 LIVEKIT: Final = {"url": URL, "api_key": "devkey", "api_secret": "not-a-secret-but-long-enough-for-hs256"}
 
@@ -65,11 +69,28 @@ def new_sessions(server: FakeServer, backend: AudioBackend, worker: BlockingCall
     return new_session
 
 
+@contextlib.contextmanager
+def slow_sound() -> Iterator[None]:
+    """The capture pump's clock, slowed down to one frame each beat, as the cards are by `FakeBackend.beat`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(capture, "FRAME_S", BEAT_S)
+        patch.setattr(capture, "QUIET_S", 2 * BEAT_S + 0.1)
+        yield
+
+
 class Story:
-    """One station's life. Use `async with Story() as story:` inside `run_jumping`."""
+    """One station's life. Use `async with Story() as story:` inside `run_jumping`.
+
+    Its sound is slow: one block each `BEAT_S`, so that hours pass in a moment; with `every_block` it is as it is.
+    """
 
     def __init__(
-        self, settings: Settings | None = None, *, seed: int = 1, cards: tuple[str, ...] = ("Device",)
+        self,
+        settings: Settings | None = None,
+        *,
+        seed: int = 1,
+        cards: tuple[str, ...] = ("Device",),
+        every_block: bool = False,
     ) -> None:
         self.settings = settings or make_settings()
         self.server = FakeServer()
@@ -84,10 +105,13 @@ class Story:
             rng=random.Random(seed),
             on_state=lambda state, _why: self.states.append(state),
         )
+        self._every_block = every_block
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Story:
-        self.lines = self._stack.enter_context(structlog.testing.capture_logs())
+        self._stack.enter_context(structlog.testing.capture_logs(processors=[self._hear]))
+        if not self._every_block:
+            self._stack.enter_context(slow_sound())
         await self._stack.enter_async_context(self._ticking())
         await self._stack.enter_async_context(self._supervised())
         return self
@@ -100,7 +124,7 @@ class Story:
         end_s = self.clock.monotonic() + within_s
         while not condition():
             assert self.clock.monotonic() < end_s, f"{what}: not within {within_s:g} s; {self.told()}"
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(POLL_S)
 
     async def until_state(self, state: State, within_s: float) -> None:
         await self.until(lambda: self.supervisor.state is state, within_s, f"waited for {state}")
@@ -128,21 +152,28 @@ class Story:
 
     # ---- inside
 
+    def _hear(self, _logger: object, level: str, line: Any) -> Any:
+        self.lines.append({**line, "log_level": level})
+        raise structlog.DropEvent
+
     @contextlib.asynccontextmanager
     async def _ticking(self) -> AsyncIterator[None]:
         """The sound cards' clock."""
+        loop = asyncio.get_running_loop()
 
-        async def tick() -> None:
-            while True:
-                await asyncio.sleep(TICK_S)
+        def tick() -> None:
+            if self._every_block:
                 self.backend.advance(TICK_S)
+            else:
+                self.backend.beat()
+            self._next_tick = loop.call_later(tick_s, tick)
 
-        task = asyncio.create_task(tick(), name="cards")
+        tick_s = TICK_S if self._every_block else BEAT_S
+        self._next_tick = loop.call_later(tick_s, tick)
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            self._next_tick.cancel()
 
     @contextlib.asynccontextmanager
     async def _supervised(self) -> AsyncIterator[None]:

@@ -117,12 +117,21 @@ class LoopClock:
 
 
 def run_jumping(coro: Coroutine[Any, Any, T], *, within_s: float = 1e9, loop: JumpingLoop | None = None) -> T:
-    """Run `coro` in virtual time; fails when it takes more than `within_s` virtual seconds."""
+    """Run `coro` in virtual time; fails when it takes more than `within_s` virtual seconds, or when something failed
+    beside it and nobody took its error."""
     loop = loop or JumpingLoop()
+    untaken: list[str] = []
+    loop.set_exception_handler(lambda _loop, context: untaken.append(_told(context)))
     try:
-        return loop.run_until_complete(asyncio.wait_for(coro, within_s))
+        result = loop.run_until_complete(asyncio.wait_for(coro, within_s))
     finally:
         _close(loop)
+    assert not untaken, untaken
+    return result
+
+
+def _told(context: dict[str, Any]) -> str:
+    return f"nobody took this: {context.get('message')}: {context.get('exception')!r}"
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:

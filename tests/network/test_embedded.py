@@ -30,8 +30,8 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 
 def make_server(state_dir: Path, **more: object) -> EmbeddedServer:
-    port, tcp, udp = free_ports(3)
-    ports = {"port": port, "rtc_tcp_port": tcp, "rtc_udp_port": udp, "binary": str(find_binary())}
+    port, udp = free_ports(2)
+    ports = {"port": port, "rtc_udp_port": udp, "binary": str(find_binary())}
     settings = EmbeddedSettings.model_validate({**ports, **more})
     return EmbeddedServer(settings=settings, state_dir=state_dir, clock=SystemClock())
 
@@ -51,9 +51,29 @@ def pid_of(server: EmbeddedServer) -> int:
     return server._process.pid
 
 
+def listening_addresses(pid: int) -> set[str]:
+    """Where a process listens by TCP or UDP, as the kernel writes addresses: 0100007F is 127.0.0.1."""
+    sockets = {os.readlink(link).strip("socket:[]") for link in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [
+        line.split()
+        for name in ("tcp", "tcp6", "udp", "udp6")
+        for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
+    ]
+    # 0A: listening, 07: an unconnected UDP socket
+    return {row[1].split(":")[0] for row in rows if row[9] in sockets and row[3] in ("0A", "07")}
+
+
 def what_others_see(pid: int) -> str:
     """The command line and the environment of a process."""
     return "".join(Path(f"/proc/{pid}/{name}").read_text() for name in ("cmdline", "environ"))
+
+
+def test_it_listens_on_loopback_only(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with started(tmp_path) as server:
+            assert listening_addresses(pid_of(server)) == {"0100007F"}
+
+    run(story(), timeout_s=30)
 
 
 def test_a_station_joins_the_server_that_it_started_by_its_generated_keys(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ def pretender(folder: Path, text: str) -> EmbeddedServer:
     program = folder / "pretender"
     program.write_text(f"#!/bin/sh\n{text}\n")
     program.chmod(0o700)
-    port, tcp, udp = free_ports(3)
-    ports = {"port": port, "rtc_tcp_port": tcp, "rtc_udp_port": udp, "binary": str(program)}
+    port, udp = free_ports(2)
+    ports = {"port": port, "rtc_udp_port": udp, "binary": str(program)}
     return EmbeddedServer(settings=EmbeddedSettings.model_validate(ports), state_dir=folder, clock=SystemClock())
 
 

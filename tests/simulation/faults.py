@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from appliance.errors import FormatUnsupported
+from appliance.ports import Direction
+
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
@@ -20,6 +23,7 @@ CARD_S: Final = 2.5  # a look for the card each second (device_retry_s) after it
 BLOCKED_S: Final = 30.0  # blocked_retry_s
 EVICTED_S: Final = 900.0  # the longest pause after an eviction
 SENT_OUT: Final = 0.5  # share of the troubles at the door that begin with everybody sent out
+PICKY: Final = 9  # more than the formats that are tried in one go, twice over: it is lost for a try or two
 INSISTS_S: Final = 5.0  # how soon the double joins again: it knows no manners
 LATE_MAX_S: Final = 45.0  # the latest that an abandoned connect comes in and throws out the session of the day
 SILENT_S: Final = 10.0  # connect_timeout_s
@@ -171,6 +175,15 @@ def _unhang(world: World) -> None:
     world.worker.release()
 
 
+def _picky(world: World, rng: random.Random) -> None:
+    """The card comes back and refuses the first formats that are asked of it."""
+    for direction in Direction:
+        refusals = [FormatUnsupported("refused") for _ in range(rng.randint(1, PICKY))]
+        world.cards.fail_next(direction, *refusals)
+    world.rack.pull()
+    world.rack.replug()
+
+
 # ---- the file, the signals, the clock ----------------------------------------------------------------------------
 
 
@@ -184,6 +197,14 @@ def _other_device(world: World, _rng: random.Random) -> None:
 
 def _first_device(world: World) -> None:
     world.file.change(input_device="Device", output_device="Device")
+
+
+def _longer_blocks(world: World, _rng: random.Random) -> None:
+    world.file.change(block_ms=50)
+
+
+def _usual_blocks(world: World) -> None:
+    world.file.change(block_ms=10)
 
 
 def _other_room(world: World, rng: random.Random) -> None:
@@ -236,9 +257,11 @@ CATALOGUE: Final = (
     Fault("card pulled", _pull, _replug, CARD_S, weight=3),
     Fault("card busy", _hold, _release, CARD_S),
     Fault("card silent", _silence, _sound, CARD_S),
+    Fault("card picky", _picky, _nothing, 3 * CARD_S, weight=0.5, brief=True),
     Fault("driver hangs", _hang, _unhang, CARD_S, longest_s=120.0),
     Fault("volume changed", _volume, _nothing, brief=True, config=True),
     Fault("other device chosen", _other_device, _first_device, CARD_S, config=True),
+    Fault("longer blocks", _longer_blocks, _usual_blocks, CARD_S, weight=0.5, config=True),
     Fault("other room chosen", _other_room, _nothing, brief=True, config=True),
     Fault("microphone switched", _mic_off, lambda world: _mic_off(world, random.Random()), CARD_S, config=True),
     Fault("file half written", _broken, _repaired, config=True),

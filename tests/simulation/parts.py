@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from appliance.ports import DeviceInfo
 from tests.fakes.backend import FakeBackend, usb_card
 from tests.fakes.room import Answer, FakeServer, FakeTrack
 from tests.simulation.surroundings import WatchedServer
@@ -62,22 +61,6 @@ class Sky:
         name, felt = next((worst for worst in self.WORST if worst[0] in self._on), ("", Answer.ACCEPT))
         self._server.default_answer = felt
         self._server.shows_front_page = name == "deaf"
-
-
-class Cards(FakeBackend):
-    """Sound cards that are called four times a second instead of a hundred times, by `beat`."""
-
-    def __init__(self, devices: Iterable[DeviceInfo] = ()) -> None:
-        super().__init__(devices)
-        self.calls: Counter[str] = Counter()
-        """Blocks by direction, ever."""
-
-    def beat(self) -> None:
-        """One block for each running stream."""
-        for stream, callback in self._streams:
-            if stream.runs:
-                self.calls[stream.direction] += 1
-                callback(np.zeros((stream.spec.block_frames, stream.channels), np.int16), False)
 
 
 class Rack:
@@ -189,8 +172,9 @@ room: {room}
 livekit:
   url: ws://fake.invalid:7880
   api_key: devkey
-  api_secret: secretsecretsecretsecretsecretse
+  api_secret: not-a-secret-but-long-enough-for-hs256-even-when-half-of-the-file-is-lost
 audio:
+  block_ms: {block_ms}
   input: {{enabled: {input_enabled}, device: {input_device}}}
   output: {{device: {output_device}, volume: {output_volume}}}
   volumes: {{bob: {bob}}}

@@ -98,6 +98,7 @@ def _station(rng: random.Random) -> dict[str, Any]:
         "retry_max_s": rng.choice((5.0, 5.0, 5.0, 2.0)),
         "recovery_patience_s": rng.choice((25.0, 25.0, 8.0, 60.0)),
         "room": "home",
+        "block_ms": 10,
         "output_volume": 1.0,
         "bob": 1.0,
     }

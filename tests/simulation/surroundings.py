@@ -16,7 +16,16 @@ from appliance.network import natives
 from appliance.network.token import claims_of
 from appliance.ports import Answer as Presence
 from appliance.ports import RoomListener
-from tests.fakes.room import SILENT_CONNECT_S, WALL_S, Answer, FakeRoom, FakeServer, FakeTrack, FakeVoice
+from tests.fakes.room import (
+    SILENT_CONNECT_S,
+    WALL_S,
+    Answer,
+    FakeParticipant,
+    FakeRoom,
+    FakeServer,
+    FakeTrack,
+    FakeVoice,
+)
 
 T = TypeVar("T")
 
@@ -38,6 +47,7 @@ class WatchedServer(FakeServer):
         """Voices that were handed out and are not closed yet."""
         self.shows_front_page = False
         """Whether it answers questions although it lets nobody in."""
+        self._told_of_double = False
         self.takeover_s = float("-inf")
         """When this station last threw a double out without having been told to try."""
         self.late_attempts = 0
@@ -54,12 +64,17 @@ class WatchedServer(FakeServer):
         return WatchedRoom(self)
 
     def admit(self, room: FakeRoom) -> None:
-        if room.identity in self.participants:
+        if room.identity in self.participants and self._told_of_double:
             self._judge_takeover()
         for other in self.sessions():
             if other.identity == room.identity:
                 self.object_to("joined while the session before was still in the room")
         super().admit(room)
+
+    def join(self, identity: str) -> FakeParticipant:
+        """A station that is not in the room when its double comes cannot know of it."""
+        self._told_of_double = self._told_of_double or any(room.identity == identity for room in self.sessions())
+        return super().join(identity)
 
     def _judge_takeover(self) -> None:
         now_s = asyncio.get_running_loop().time()

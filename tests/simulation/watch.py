@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from appliance.ports import Leg, LegState
+from appliance.ports import Direction, Leg, LegState
 from appliance.supervisor import NEXT, State
 from tests.fakes.room import FakeRoom
 
@@ -119,7 +119,7 @@ class Watch:
             self._breach(f"the {leg} says ok and has had no sound for {LEG_LOST_S:g} s")
 
     def _blocks_of(self, leg: Leg) -> int:
-        return self._world.cards.calls[leg]
+        return self._world.cards.blocks[Direction(leg.value)]
 
     def room(self) -> FakeRoom | None:
         """This station's session as the server sees it."""

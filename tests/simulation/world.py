@@ -16,34 +16,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 import tempfile
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+import weakref
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
 
-from appliance.network import natives
-from appliance.orchestrator import AudioClientOrchestrator
-from appliance.ports import Leg, LegState, Link
+from appliance.ports import Leg, LegState, Link, Session
 from appliance.reload import Reloader
 from appliance.settings.load import Loaded, load
+from appliance.settings.model import Settings
 from appliance.supervisor import State, Supervisor
-from tests.fakes.backend import usb_card
-from tests.fakes.room import FakeRoom
-from tests.harness.story import new_sessions
+from tests.fakes.backend import FakeBackend, usb_card
+from tests.harness.story import BEAT_S, new_sessions
 from tests.harness.vtime import JumpingLoop, LoopClock
-from tests.simulation.parts import CARD, OTHER_CARD, Cards, Crowd, Rack, SavedFile, Sky
+from tests.simulation.parts import CARD, OTHER_CARD, Crowd, Rack, SavedFile, Sky
 from tests.simulation.schedule import Schedule
 from tests.simulation.surroundings import VirtualWorker, WatchedServer
 from tests.simulation.tape import Tape
 from tests.simulation.watch import Watch
 
-BEAT_S: Final = 0.25
 STEADY_S: Final = 6.0  # longer than the longest pause between two tries (retry_max_s: 5) and the link watch's patience
 STEP_S: Final = 1.0  # how often it is asked whether all is steady
 MARGIN_S: Final = 1.0  # before the next event time runs in full again
-TIMERS: Final = 16  # a handful of periodic ones each for supervisor, legs, pump, link watch, file watch and cards
 ROUNDING_S: Final = 1e-6  # time that cannot be added to a clock of thousands of seconds does not pass
 OUT: Final = frozenset({State.CONNECTING, State.WAITING, State.BLOCKED})
 SAME_AGAIN: Final = 3  # tries that ended alike: the next will as well, until something happens
@@ -61,7 +58,7 @@ class World:
         self.tape = Tape()
         self.clock = LoopClock(loop)
         self.server = WatchedServer(self.tape.breach)
-        self.cards = Cards([usb_card(CARD), usb_card(OTHER_CARD)])
+        self.cards = FakeBackend([usb_card(CARD), usb_card(OTHER_CARD)])
         self.worker = VirtualWorker()
         self.sky: Sky = Sky(self.server)
         self.rack = Rack(self.cards, random.Random(schedule.seed))
@@ -73,10 +70,12 @@ class World:
         """Whether a double with our identity joins again and again."""
         self.skipped_s = 0.0
         self._bursting = 0
+        self._new_sessions = new_sessions(self.server, self.cards, self.worker, self.clock)
+        self._sessions: list[weakref.ref[Session]] = []
         self._steady_since_s = 0.0
         self._looked_like: object = None
         self._attempt_then = 0
-        self._bystanders = asyncio.all_tasks()
+        self.bystanders = asyncio.all_tasks()
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> World:
@@ -86,7 +85,7 @@ class World:
         loaded = self._load()
         self.supervisor = Supervisor(
             settings=loaded.settings,
-            new_session=new_sessions(self.server, self.cards, self.worker, self.clock),
+            new_session=self._new_session,
             clock=self.clock,
             rng=random.Random(self.schedule.seed),
             on_state=lambda state, why: self.watch.entered(state, why),
@@ -194,60 +193,18 @@ class World:
             return False
         if room is None or room.muffled or room.reconnecting or not all(s.runs for s in self.cards.streams):
             return False
-        wanted = {Leg.INPUT: bool(self.file.values["input_enabled"]), Leg.OUTPUT: True}
+        wanted = {Leg.INPUT: self.talks, Leg.OUTPUT: True}
         return all((session.legs[leg].state is LegState.OK) == on for leg, on in wanted.items())
 
-    def sound_moved(self) -> dict[str, int]:
-        """Counters that must grow while all is well."""
-        session = self.supervisor.session
-        figures = session.get_metrics() if session is not None else {}
-        network = figures.get("network", {})
-        moved = {"received": network.get("frames_received", 0), "played": self.cards.calls[Leg.OUTPUT]}
-        if self.file.values["input_enabled"]:
-            room = self.watch.room()
-            moved |= {"captured": self.cards.calls[Leg.INPUT], "sent": room.sent_frames if room else 0}
-        return {name: int(str(value)) for name, value in moved.items()}
+    @property
+    def talks(self) -> bool:
+        """Whether the file wants a microphone."""
+        return bool(self.file.values["input_enabled"])
 
-    def leftovers(self, *, running: bool) -> Iterator[str]:
-        """What is there and should not be, once all is well or all is over."""
-        self.server.forget_closed()
-        talk = bool(self.file.values["input_enabled"])
-        room = self.watch.room()
-        voices = len(self.server.tracks(but=self.identity)) if running else 0
-        streams = self.cards.streams
-        yield from _differs("sessions in the room", len(self._rooms()), int(running))
-        published = sum(room.track is not None for room in self._rooms())
-        yield from _differs("microphones published", published, int(running and talk))
-        yield from _differs("open devices", len(streams), (1 + talk) if running else 0)
-        yield from _differs("voices that were not closed", len(self.server.unclosed), voices)
-        yield from _differs("native calls that have not ended", natives.unfinished(), 0)
-        yield from _differs("device calls that have not ended", self.worker.waiting, 0)
-        yield from _differs("tasks", self._tasks(), self._tasks_when_well(voices, talk) if running else Counter())
-        yield from _differs("timers are too many", len(self.loop.pending_timers()) > TIMERS, False)
-        yield from _differs("callbacks that failed", self._failed_callbacks(), 0)
-        if running and room is not None:
-            yield from _differs("streams in the mixer", self._mixer_streams(), voices)
-
-    def _rooms(self) -> list[FakeRoom]:
-        return [room for room in self.server.sessions() if room.identity == self.identity]
-
-    def _tasks(self) -> Counter[str]:
-        """Names of the tasks of the station, without those of the simulation."""
-        names = [_name(task) for task in asyncio.all_tasks() - self._bystanders if not task.cancelling()]
-        return Counter(name for name in names if name not in ("supervisor", "reload", "Event.wait"))
-
-    def _failed_callbacks(self) -> int:
-        session = self.supervisor.session
-        figures = session.get_metrics() if session is not None else {}
-        return sum(int(str(figures.get(part, {}).get("errors", 0))) for part in ("input", "output", "mixer"))
-
-    def _mixer_streams(self) -> int:
-        session = self.supervisor.session
-        assert isinstance(session, AudioClientOrchestrator)
-        return int(str(session.mixer.get_metrics()["streams"]))
-
-    def _tasks_when_well(self, voices: int, talk: bool) -> Counter[str]:
-        return +Counter({"voice": voices, "link-watch": 1, "capture-pump": int(talk), "wake": 1})
+    def kept_sessions(self) -> int:
+        """Sessions that are over and still in memory, after the garbage was collected."""
+        gc.collect()
+        return sum(ref() is not None for ref in self._sessions)
 
     # ---- inside
 
@@ -266,6 +223,11 @@ class World:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _new_session(self, settings: Settings, on_change: Callable[[], None]) -> Session:
+        session = await self._new_sessions(settings, on_change)
+        self._sessions.append(weakref.ref(session))
+        return session
+
     def _beat(self) -> None:
         self._next_beat = self.loop.call_later(BEAT_S, self._beat)
         self._sound()
@@ -278,14 +240,3 @@ class World:
         """As `Appliance` does, for what concerns the call."""
         self.server.takeover_s = float("-inf")
         self.supervisor.apply(loaded.settings, changes)
-
-
-def _name(task: asyncio.Task[Any]) -> str:
-    """A task's own name, without what it is about; that of its work, if it was given none."""
-    unnamed = task.get_name().startswith("Task-")
-    return str(getattr(task.get_coro(), "__qualname__", "")) if unnamed else task.get_name().split(" ")[0]
-
-
-def _differs(what: str, is_so: object, should_be: object) -> Iterator[str]:
-    if is_so != should_be:
-        yield f"{what}: {is_so}, not {should_be}"

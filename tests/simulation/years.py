@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import Final
@@ -86,21 +89,34 @@ def add(lives: Iterable[Life]) -> Report:
             report.well_after_s[name] = max(seconds, report.well_after_s.get(name, 0.0))
         if life.breaches:
             report.failed.append(life)
+            print(f"seed {life.seed}: {life.breaches[0]}", file=sys.stderr, flush=True)
     report.jumps_a_second = jumps / max(1.0, report.in_full_hours * 3600)
     return report
+
+
+@contextlib.contextmanager
+def processes(jobs: int) -> Iterator[Executor]:
+    """Fresh ones: forked ones would share the threads of whoever calls this in an unknown state. Not measured by
+    coverage: it makes them three times as slow, and learns nothing that the first lives did not show it."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin) as pool,
+    ):
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        yield pool
+
+
+def _begin() -> None:
+    """In each process: what is there for good is not looked at by each collection of garbage."""
+    gc.freeze()
+    warnings.filterwarnings("ignore", message="The HMAC key is")  # of half a file, cut within the secret
 
 
 def _lives(seeds: Sequence[int], jobs: int) -> Iterator[Life]:
     if jobs == 1:
         yield from map(_live, seeds)
         return
-    # Fresh processes: a forked one would share the threads of whoever calls this in an unknown state. Not measured by
-    # coverage: it makes them three times as slow, and learns nothing that the first lives did not show it.
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=gc.freeze) as pool,
-    ):
-        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+    with processes(jobs) as pool:
         yield from pool.map(_live, seeds, chunksize=CHUNK)
 
 
