@@ -7,13 +7,13 @@ stream is made by PortAudio's own functions, which sounddevice has loaded.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import threading
 from typing import Any, Final, cast
 
 import numpy as np
-from cffi import FFI
 
 from appliance.audio import alsa
 from appliance.audio.cards import CardDevice, Plugging, card_devices
@@ -33,11 +33,16 @@ START_S: Final = 1.0  # the slowest start seen, a suspended PulseAudio sink, too
 LATENCIES: Final = (1.0, 2.0, 4.0)  # times what was asked: some plugins never start on the shortest buffer
 CLOSE_S: Final = 1.0  # closing a pulled card returns at once (measured); a driver that hangs is left behind
 
-_structs = FFI()
-_structs.cdef(
-    "typedef struct { unsigned long size; int hostApiType; unsigned long version; const char *deviceString; }"
-    " PaAlsaStreamInfo;"
-)
+
+class _AlsaStreamInfo(ctypes.Structure):
+    """pa_linux_alsa.h: PaAlsaStreamInfo. By ctypes: cffi would load a parser of C to read these four lines."""
+
+    _fields_ = (
+        ("size", ctypes.c_ulong),
+        ("hostApiType", ctypes.c_int),
+        ("version", ctypes.c_ulong),
+        ("deviceString", ctypes.c_char_p),
+    )
 
 
 _CLOSING: Final[list[PortAudioStream]] = []
@@ -150,10 +155,7 @@ class PortAudioStream:
         """Of the card that it runs on; None: not known."""
         self._ffi, self._library = ffi, library
         self._direction = direction
-        self._name = _structs.new("char[]", spec.pcm.encode())
-        self._info = _structs.new("PaAlsaStreamInfo *")
-        self._info.size, self._info.hostApiType, self._info.version = _structs.sizeof("PaAlsaStreamInfo"), _ALSA, 1
-        self._info.deviceString = self._name
+        self._info = _AlsaStreamInfo(ctypes.sizeof(_AlsaStreamInfo), _ALSA, 1, spec.pcm.encode())
         self._latency_s = latency_s
         self._stream = ffi.new("PaStream **")
         self._open = False
@@ -177,7 +179,7 @@ class PortAudioStream:
         parameters.channelCount = spec.channels
         parameters.sampleFormat = _INT16
         parameters.suggestedLatency = self._latency_s
-        parameters.hostApiSpecificStreamInfo = ffi.cast("void *", int(_structs.cast("uintptr_t", self._info)))
+        parameters.hostApiSpecificStreamInfo = ffi.cast("void *", ctypes.addressof(self._info))
         both = (parameters, ffi.NULL) if self._direction is Direction.INPUT else (ffi.NULL, parameters)
         with quiet():
             code = library.Pa_OpenStream(
