@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -18,7 +18,6 @@ from appliance.afresh import HeldSignals, MemoryWatch, release_signals
 from appliance.audio.portaudio import PortAudioBackend
 from appliance.audio.worker import DeviceWorker
 from appliance.clock import SystemClock
-from appliance.doctor import Context, Result, run_checks
 from appliance.errors import AltoError
 from appliance.leg import Losses
 from appliance.network.entrance import entrance
@@ -42,6 +41,9 @@ from appliance.settings.paths import state_dir, status_socket
 from appliance.settings.sources import Sources
 from appliance.supervisor import State, Supervisor
 
+if TYPE_CHECKING:
+    from appliance.doctor import Result
+
 log = structlog.get_logger()
 
 STOP_S: Final = 1.4  # systemd and people expect an end within two seconds: so long everything may take to close…
@@ -54,6 +56,8 @@ EX_SOFTWARE: Final = 70
 
 async def examine(load: Callable[[], Loaded], socket: Callable[[], Path]) -> list[Result]:
     """`alto doctor`: every check on the real parts."""
+    from appliance.doctor import Context, run_checks  # a station never needs it
+
     return await run_checks(
         Context(
             load=load,

@@ -36,7 +36,7 @@ CLOSE_S: Final = 1.0  # closing a pulled card returns at once (measured); a driv
 
 
 class _AlsaStreamInfo(ctypes.Structure):
-    """pa_linux_alsa.h: PaAlsaStreamInfo."""
+    """pa_linux_alsa.h: PaAlsaStreamInfo. By ctypes: cffi would load a parser of C to read these four lines."""
 
     _fields_ = (
         ("size", ctypes.c_ulong),

@@ -121,6 +121,27 @@ _CONFIGURATION: Final = (
         "after you saved the file",
     ),
     Event(
+        "card.taken",
+        "info",
+        "A new alto.yaml was taken from the card (alto-card.service).",
+        {"file": "its path", "blanked": "whether secrets were taken off the card", "warnings": "list: line: key: …"},
+        "after you changed the card",
+    ),
+    Event(
+        "card.rejected",
+        "error",
+        "alto.yaml on the card has mistakes; what was taken before stays in force (alto-card.service).",
+        {"file": "its path", "problems": "list: line: key: what was found, what is allowed, the fix"},
+        "never",
+    ),
+    Event(
+        "card.stuck",
+        "warning",
+        "The card cannot be written, or not be made read-only again (alto-card.service).",
+        {"detail": "the sentence for a person"},
+        "never; again and again: the card is dying",
+    ),
+    Event(
         "config.secret_changed",
         "info",
         "A file with a token, key or secret has a new content; joining is tried again.",

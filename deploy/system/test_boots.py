@@ -1,0 +1,50 @@
+"""Boots, clean ones and ones after a power cut in a call, and how long it takes until the station is heard."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from pathlib import Path
+from typing import Final
+
+from machine import Machine
+from test_install import until_online
+
+BOOTS: Final = int(os.environ.get("ALTO_SYSTEM_BOOTS", "30"))
+REPORT: Final = Path(__file__).resolve().parents[2] / ".cache/system/boots.json"
+
+
+def test_every_boot_ends_in_the_room(station: Machine) -> None:
+    chance = random.Random(30)
+    table: list[dict[str, float]] = []
+    for _ in range(BOOTS):
+        hands_s = station.switch_on()
+        until_online(station)
+        table.append({"hands_s": round(hands_s, 1), **steps(station)})
+        REPORT.write_text(json.dumps(table, indent=1))
+        if chance.random() < 0.5:
+            station.switch_off()
+        else:
+            time.sleep(chance.uniform(0.0, 2.0))
+            station.cut_power()
+
+
+def steps(machine: Machine) -> dict[str, float]:
+    """Seconds after the kernel began: the service's start, its first line, the settings, the room, both devices."""
+    start = machine.run("systemctl show --value -p ExecMainStartTimestampMonotonic alto").strip()
+    found = {"process": int(start) / 1e6}
+    for line in machine.run("journalctl -b -t alto -o json").splitlines():
+        entry = json.loads(line)
+        try:
+            told = json.loads(entry["MESSAGE"])
+        except ValueError:
+            continue
+        at_s = int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6
+        name = told.get("event")
+        if name == "state.changed" and told["to"] == "online":
+            name = "online"
+        if name in ("appliance.started", "room.connected", "online"):
+            found.setdefault(name, at_s)
+    return {name: round(at_s, 2) for name, at_s in found.items()}

@@ -1,0 +1,117 @@
+"""The power goes in the middle of what writes: the configuration, and the program. The next boot is always a good one.
+
+Without systemd, whose boot is half of the time of such a test and writes nothing of ours; `test_boots.py` has it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from conftest import STATION, package
+from machine import Machine
+
+CUTS: Final = int(os.environ.get("ALTO_SYSTEM_CUTS", "50"))
+SEED: Final = 20261124
+
+PYTHON: Final = "/opt/alto/current/bin/python -I"
+
+WRITER: Final = """
+mkdir -p /run/alto-card
+cd /boot/firmware
+seq 1 100000 | while read -r n; do
+    room=$(head -c $((n % 100 + 1)) /dev/zero | tr '\\0' x)
+    mount -o remount,rw /boot/firmware
+    sed "s/interval_s: .*/interval_s: $((n % 3000 + 1))}/;s/^room: .*/room: $room/" /etc/alto-test/alto.yaml > fresh
+    sync -f fresh && mv fresh alto.yaml
+    echo "$n" > /host/progress
+    /opt/alto/current/bin/python -I -m appliance.card take || exit 1
+done
+"""
+"""Somebody saves one good file after the other, and each is taken."""
+
+VALID: Final = f"""
+set -e
+mkdir -p /run/alto-card
+{PYTHON} -m appliance.card take
+cd /var/lib/alto
+test "$(stat -c %a alto.yaml)" = 600
+{PYTHON} -m appliance check -c /var/lib/alto/alto.yaml
+"""
+
+
+def test_power_cuts_while_the_configuration_is_written(station: Machine) -> None:
+    chance = random.Random(SEED)
+    secret = "  api_secret: hush-hush-0123456789-abcdefghijklmnop\n"  # noqa: S105 (made up)
+    text = STATION.replace("livekit: {url: embedded}\n", f"livekit:\n  url: embedded\n{secret}")
+    station.switch_on(quick=True)
+    station.run(f"cat > /etc/alto-test/alto.yaml <<'X'\n{text}X\nsync")
+    began, steps = time.monotonic(), 0
+    writer = station.begin(WRITER)
+    while _progress(station, keep=True) < 4:
+        assert time.monotonic() - began < 120, station.end(writer, 1)
+        time.sleep(0.05)
+    span_s = time.monotonic() - began
+    for number in range(CUTS):
+        if number:
+            station.begin(WRITER)
+        time.sleep(chance.uniform(0.02, 1.0) * span_s)
+        steps += _progress(station)
+        station.cut_power()
+        station.switch_on(quick=True)
+        station.run(VALID, 120)
+    assert steps > CUTS / 2, "the cuts have to fall into the writing"
+
+
+def _progress(machine: Machine, *, keep: bool = False) -> int:
+    """How many files were saved since it was asked before."""
+    file = machine.share / "progress"
+    text = file.read_text().strip() if file.exists() else ""
+    if not keep:
+        file.unlink(missing_ok=True)
+    return int(text or 0)
+
+
+WORKS: Final = f"""
+set -e
+{PYTHON} -c 'import appliance.app, livekit.rtc, numpy, soxr'
+cmp /opt/alto/current/VERSION - <<X
+$(readlink /opt/alto/current)
+X
+"""
+
+UPDATE: Final = "dpkg --configure -a --force-confold; dpkg -i /host/{deb} && echo done > /host/progress-update"
+
+
+def test_power_cuts_while_a_version_is_installed(station: Machine, another: Callable[..., Path]) -> None:
+    chance = random.Random(SEED)
+    debs = [another("0.1.5"), another("0.2.0")]
+    for deb in debs:
+        (station.share / deb.name).write_bytes(deb.read_bytes())
+    station.switch_on(quick=True)
+    began = time.monotonic()
+    station.run(UPDATE.format(deb=debs[0].name), 600)
+    whole_s = time.monotonic() - began
+    finished, seen = 0, set()
+    for number in range(CUTS):
+        done = station.share / "progress-update"
+        done.unlink(missing_ok=True)
+        station.begin(UPDATE.format(deb=debs[(number + 1) % 2].name))
+        time.sleep(chance.uniform(0.02, 1.1) * whole_s)
+        finished += done.exists()
+        station.cut_power()
+        station.switch_on(quick=True)
+        station.run(WORKS, 180)
+        seen.add(station.run("readlink /opt/alto/current; dpkg-query -Wf '${db:Status-Status}' alto"))
+    assert finished < CUTS / 2, "the cuts have to fall into the installation"
+    assert len({text.split()[1] for text in seen}) > 1, f"the package manager was never interrupted: {seen}"
+    station.run(UPDATE.format(deb=debs[0].name), 600)
+    station.run(WORKS, 180)
+
+
+def test_the_first_package_is_the_one_that_is_built() -> None:
+    assert package().exists(), "deploy/dev system-test builds it"
