@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench import compare
-from tests.bench.clients import ALTO, CLIENTS, PEER
+from tests.bench.clients import ALTO, CLIENTS, ON_REQUEST, PEER
 from tests.bench.crowd import MUTED, SILENT, TALKING
 from tests.bench.report import Report
 from tests.bench.trial import Cell, ClientEnded, Stage, Trial, duration_s
@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=30.0, help="of each short trial (default: 30)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each short trial is held (default: 3)")
     parser.add_argument("--quick", action="store_true", help="one round, no long trials, no crowd above three")
+    parser.add_argument("--others", action="append", type=int, metavar="N", help="only with so many talkers (repeated)")
     parser.add_argument("--only", action="append", metavar="NAME", help="only this client (may be repeated)")
     parser.add_argument("--client", action="append", default=[], metavar="NAME=COMMAND", help="a further client")
     parser.add_argument(
@@ -67,20 +68,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _commands(args: argparse.Namespace) -> dict[str, str]:
-    commands = {**CLIENTS, **dict(words.split("=", 1) for words in args.client)}
-    return {name: command for name, command in commands.items() if not args.only or name in args.only}
+    usual = {**CLIENTS, **dict(words.split("=", 1) for words in args.client)}
+    everything = {**usual, **ON_REQUEST}
+    return {name: everything[name] for name in args.only} if args.only else usual
 
 
 def _plan(args: argparse.Namespace) -> list[tuple[Cell, float]]:
     """(what, how many seconds), in the order in which it is measured."""
     names = list(_commands(args))
-    others = [(count, TALKING) for count in OTHERS if not args.quick or count <= 3]
-    others += [] if args.quick else QUIET
+    counts = args.others or [count for count in OTHERS if not args.quick or count <= 3]
+    others = [(count, TALKING) for count in counts]
+    others += [] if args.quick or args.others else QUIET
     # The clients take turns within each condition: neighbours in time are compared.
     short = [Cell(name, count, state) for (count, state), name in itertools.product(others, names)]
     plan = [(cell, args.seconds) for cell in short * (1 if args.quick else args.rounds)]
     if args.minutes > 0 and not args.quick:
-        long = [Cell(ALTO, count, long=True) for count in LONG_OTHERS] + [Cell(PEER, 0, long=True)]
+        long = [Cell(ALTO, count, long=True) for count in LONG_OTHERS if count in counts] + [Cell(PEER, 0, long=True)]
         plan += [(cell, args.minutes * 60.0) for cell in long if cell.client in names]
     return plan
 

@@ -39,6 +39,8 @@ CLIENTS: Final[Mapping[str, str]] = {
 """Name -> command. Blanks: python, identity, room, url, token, microphone, speaker (ALSA names). Every client finds
 LIVEKIT_URL and LIVEKIT_TOKEN in its environment as well, and runs in a folder of its own with an alto.yaml of nothing
 but the address."""
+ON_REQUEST: Final[Mapping[str, str]] = {f"{PEER}-processing": f"{CLIENTS[PEER]} --processing"}
+"""Measured only when named: noise suppression takes a steady tone for noise, so its gaps and levels mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
