@@ -9,6 +9,7 @@ of 59 and 131 ms with it.
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +19,10 @@ log = structlog.get_logger()
 
 PRIORITY: Final = 5  # PulseAudio's and PipeWire's own, far below the kernel's interrupt threads at 50
 NICE: Final = -11  # what desktops give their sound servers when real time is not to be had
+SWITCH_S: Final = 0.0005
+"""After which a thread that runs Python lets another one in that waits. While one is busy all the time, an audio
+thread waits so long at each turn: 5.1 ms (median) with Python's own 5 ms, half of a block; 0.6 with this, for 2 % more
+work."""
 
 FIX: Final = "allow real time: AmbientCapabilities=CAP_SYS_NICE or LimitRTPRIO=5 in the unit, rtprio in limits.conf"
 
@@ -36,6 +41,7 @@ class Precedence:
 
 def claim() -> Precedence:
     """Ask for as much as the kernel gives this user. Call before the first thread is made; never raises."""
+    sys.setswitchinterval(SWITCH_S)
     try:
         # Not SCHED_RESET_ON_FORK: the kernel takes a new thread for a fork as well.
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
