@@ -11,9 +11,10 @@ import pytest
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can say what it may and what it may not")
 
 CLAIM = """
-import os, threading
+import os, re, threading
 from appliance.realtime import claim
-print(claim().policy)
+granted = claim()
+print(granted.policy, granted.locked, int(re.search(r"VmLck:\\s+(\\d+)", open("/proc/self/status").read())[1]) > 0)
 threading.Thread(target=lambda: print(os.sched_getscheduler(0) == os.SCHED_RR)).start()
 """
 
@@ -24,11 +25,17 @@ def _claims(*wrapper: str) -> list[str]:
 
 
 def test_root_gets_real_time_and_its_threads_inherit_it() -> None:
-    assert _claims() == ["rr", "True"]
+    assert _claims()[::3] == ["rr", "True"]
+
+
+def test_root_keeps_what_is_in_memory_there() -> None:
+    assert _claims()[1:3] == ["True", "True"]
 
 
 def test_who_may_not_have_real_time_runs_all_the_same() -> None:
     """Without the capability and without a limit that allows it."""
-    policy, threads_rr = _claims("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--reuid=65534", "--clear-groups")
+    policy, locked, held, threads_rr = _claims(
+        "setpriv", "--bounding-set=-all", "--inh-caps=-all", "--reuid=65534", "--clear-groups"
+    )
     assert policy in ("nice", "normal")
-    assert threads_rr == "False"
+    assert (locked, held, threads_rr) == ("False", "False", "False")

@@ -11,6 +11,7 @@ from appliance.ports import Block, Clock
 
 WINDOW_BLOCKS: Final = 6000  # a minute of 10 ms blocks: long enough for one in a hundred to mean something
 SHORTEST_S: Final = 1e-5  # bins from here, eight an octave, so that a figure is right within 5 %
+LATE_BLOCKS: Final = 2.5  # from one call to the next: USB hands out two at a time, and two are in the device's buffer
 BINS: Final = 128  # up to 0.6 s
 
 
@@ -54,10 +55,13 @@ class CallbackMeter:
         """Callbacks before which the device said that it had lost sound (capture) or had none (playback)."""
         self.errors = 0
         """Callbacks that failed inside; their sound is silence."""
+        self.late = 0
+        """Callbacks that came so long after the one before that the device's buffer was over by then."""
         self.last_block_at: float | None = None
         """`clock.monotonic()` when the last one began; None: there was none yet."""
         self._clock = clock
         self._before_s: float | None = None
+        self._late_s = math.inf
         self._durations = Durations()
         self._longest_s = 0.0
         self._longest_gap_s = 0.0
@@ -66,7 +70,9 @@ class CallbackMeter:
         """Do `work(block)`; False when it failed. Never raises."""
         try:
             began = self._clock.monotonic()
-            self._longest_gap_s = max(self._longest_gap_s, began - (self._before_s or began))
+            gap_s = began - (self._before_s or began)
+            self._longest_gap_s = max(self._longest_gap_s, gap_s)
+            self.late += gap_s > self._late_s
             self.last_block_at = self._before_s = began
             self.blocks += 1
             self.frames += len(block)
@@ -80,14 +86,16 @@ class CallbackMeter:
             return False
         return True
 
-    def opened(self) -> None:
-        """The device was opened anew: the time without it was no gap between two calls."""
+    def opened(self, block_s: float) -> None:
+        """The device was opened anew, with blocks of that length: the time without it was no gap between two calls."""
         self._before_s = None
+        self._late_s = LATE_BLOCKS * block_s
 
     def take_figures(self) -> dict[str, object]:
         """How long the callbacks take, in ms: half of them, all but one in a hundred (both over the last minute or
-        two), the longest since the call before, and the longest time from one to the next since then. What is
-        "since" is reset by its one reader; a callback that ends in that very moment may be missing."""
+        two), the longest since the call before, and the longest time from one to the next since then; and how many
+        ever came late. What is "since" is reset by its one reader; a callback that ends in that very moment may be
+        missing."""
         longest_s, self._longest_s = self._longest_s, 0.0
         gap_s, self._longest_gap_s = self._longest_gap_s, 0.0
         return {
@@ -95,4 +103,5 @@ class CallbackMeter:
             "callback_ms_p99": round(self._durations.quantile_s(0.99) * 1000, 3),
             "callback_ms_max": round(longest_s * 1000, 3),
             "callback_gap_ms_max": round(gap_s * 1000, 1),
+            "late_calls": self.late,
         }

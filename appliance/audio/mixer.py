@@ -75,6 +75,7 @@ class AudioMixer:
         self._gone_trimmed = 0
         self._gone_stretched = 0
         self._gone_dropped = 0
+        self._gone_bridged = 0
 
     # ---- those who speak (`ports.VoiceSink`)
 
@@ -118,6 +119,7 @@ class AudioMixer:
             self._gone_trimmed += gone.buffer.trimmed
             self._gone_stretched += gone.buffer.stretched
             self._gone_dropped += gone.buffer.dropped
+            self._gone_bridged += gone.buffer.bridged
         self._voices = (*kept, *more)
 
     # ---- volumes
@@ -239,8 +241,9 @@ class AudioMixer:
             self._taps = tuple(tap for tap in self._taps if tap is not ring)
 
     def get_metrics(self) -> dict[str, object]:
-        """Streams, those that sound, underruns (blocks), errors (blocks), what was trimmed and stretched (ms), what
-        was dropped at the ceiling (samples), and `per_stream`. Levels are since the call before: one caller's."""
+        """Streams, those that sound, underruns (blocks), errors (blocks), what was trimmed and stretched (ms), how
+        often late sound was bridged, what was dropped at the ceiling (samples), and `per_stream`. Levels are since the
+        call before: one caller's."""
         with self._changes:
             self._prune()
             voices, by_id = self._voices, dict(self._by_id)
@@ -255,6 +258,7 @@ class AudioMixer:
             "drift_ppm": round(self._rate.correction_ppm, 1),
             "trimmed_ms": self._ms(trimmed),
             "stretched_ms": self._ms(stretched),
+            "bridged": self._gone_bridged + sum(buffer.bridged for buffer in buffers),
             "dropped": self._gone_dropped + sum(buffer.dropped for buffer in buffers),
             "per_stream": {stream_id: voice.get_metrics() for stream_id, voice in by_id.items()},
         }

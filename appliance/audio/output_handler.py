@@ -31,8 +31,8 @@ class AudioOutputHandler:
     def open(self) -> None:
         """Open and start; what was open is closed first. Raises AudioError. Blocks."""
         self.close()
-        self._callbacks.opened()
         config = self.config
+        self._callbacks.opened(config.block_s)
         self._stream = stream = open_first(
             backend=self._backend,
             name=config.output_device,

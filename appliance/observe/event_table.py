@@ -34,6 +34,7 @@ _APPLIANCE: Final = (
         {
             "policy": "rr (real time), nice or normal",
             "value": "the real-time priority, or the niceness",
+            "locked": "whether what is in memory stays there; takes CAP_IPC_LOCK or LimitMEMLOCK=infinity",
             "fix": "how to get real time; empty when it is granted or nice is",
         },
         "rr; normal: gaps under load",

@@ -36,6 +36,12 @@ def _leg(leg: str, who: str, *accidents: tuple[str, str, str]) -> tuple[Metric, 
             "longest time from one call to the next since the line before",
             "below twice audio.block_ms; more: the board was busy",
         ),
+        Metric(
+            f"{leg}.late_calls",
+            "number",
+            "calls that came 2.5 blocks or more after the one before",
+            "rarely growing; more: the board was busy",
+        ),
         Metric(f"{leg}.errors", "number", "calls in which alto itself failed (a bug)", "0"),
     )
 
@@ -78,6 +84,12 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("mixer.drift_ppm", "ppm", "how much more of ours the speaker takes than it says", "−150 to 150, steady"),
     Metric("mixer.trimmed_ms", "ms", "sound cut out after a burst, so that delay does not stay", "rarely growing"),
     Metric("mixer.stretched_ms", "ms", "sound played twice where some was late", "rarely growing"),
+    Metric(
+        "mixer.bridged",
+        "number",
+        "times that some of a voice was late and its last periods were played again",
+        "rarely growing; more: the loop or the SDK is held up",
+    ),
     Metric("mixer.dropped", "samples", "sound that did not fit a voice's buffer", "0"),
     Metric("mixer.per_stream", "object", "the voices by their id; the figures below", "one for each talker"),
     Metric("mixer.per_stream.<id>.owner", "name", "whose voice it is", "a participant's identity"),
@@ -110,5 +122,9 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("process.fds", "number", "open files and sockets", "constant, below 100"),
     Metric("process.uptime_s", "s", "since the process started", "growing"),
     Metric("process.loop_lag_ms_max", "ms", "longest time that the event loop was late, since the line before", "< 20"),
+    Metric(
+        "process.gc_ms_max", "ms", "longest garbage collection since the line before: no Python thread runs", "below 5"
+    ),
+    Metric("process.gc_stalls", "number", "garbage collections of 5 ms or more", "rarely growing"),
     Metric("process.log_lines_dropped", "lines", "log lines that nobody took", "0"),
 )

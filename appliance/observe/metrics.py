@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from appliance.observe.pauses import GcPauses
 from appliance.observe.process import ProcessReading, cpu_ratio, read_process
 from appliance.observe.spans import Figures, Spans
 from appliance.observe.values import error_text
@@ -48,6 +49,7 @@ class MetricsReporter:
         self._spans = Spans(self._started_at)
         self._last_look: tuple[float, Figures] = (float("-inf"), {})
         self._lag_s_max = 0.0
+        self._pauses = GcPauses()
         self._changed = asyncio.Event()
         self._source_fails = False
 
@@ -71,6 +73,7 @@ class MetricsReporter:
     async def run(self) -> None:
         """Log for ever; ends by cancellation. Never raises otherwise."""
         beat = asyncio.create_task(self._watch_lag(), name="loop-lag")
+        self._pauses.start()
         try:
             due = self._clock.monotonic() + self._interval_s
             while True:
@@ -80,6 +83,7 @@ class MetricsReporter:
                 self._log()
                 due = max(due + self._interval_s, self._clock.monotonic())  # a late line does not shift the others
         finally:
+            self._pauses.stop()
             beat.cancel()
             await asyncio.gather(beat, return_exceptions=True)
 
@@ -90,6 +94,7 @@ class MetricsReporter:
         log.info("metrics", **sections, process=self._process(self._logged, reading, now))
         self._logged = reading
         self._lag_s_max = 0.0
+        self._pauses.take_longest_s()
 
     async def _interval_changed(self, patience_s: float) -> bool:
         """Wait; True when the interval was changed before the time was over."""
@@ -124,6 +129,8 @@ class MetricsReporter:
             "fds": after.fds,
             "uptime_s": round(now - self._started_at, 1),
             "loop_lag_ms_max": round(self._lag_s_max * 1000, 1),
+            "gc_ms_max": round(self._pauses.longest_s * 1000, 1),
+            "gc_stalls": self._pauses.stalls,
             "log_lines_dropped": self._lines_dropped(),
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any
 import structlog
 
 from appliance.observe.metrics import MetricsReporter, NoMetrics
+from appliance.observe.pauses import GcPauses
 from appliance.observe.process import ProcessReading, cpu_ratio, read_process
 from tests.harness.vtime import LoopClock, run_jumping
 
@@ -155,3 +157,18 @@ def test_without_proc_the_figures_are_unknown() -> None:
     reading = read_process(1.0, Path("/nonexistent"))
     assert (reading.rss_bytes, reading.threads, reading.fds) == (None, None, None)
     assert cpu_ratio(reading, reading) is None
+
+
+def test_garbage_collections_are_timed_and_the_long_ones_counted() -> None:
+    pauses = GcPauses()
+    pauses.start()
+    gc.collect()
+    pauses.stop()
+    assert 0 < pauses.take_longest_s() < 5
+    assert pauses.longest_s == 0.0
+    before = pauses.stalls
+    gc.collect()
+    assert pauses.longest_s == 0.0, "told to stop"
+    for took_s in (0.0049, 0.0051):
+        pauses.note(took_s)
+    assert (pauses.stalls - before, pauses.longest_s) == (1, 0.0051)
