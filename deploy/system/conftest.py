@@ -29,6 +29,17 @@ metrics: {interval_s: 5}
 MakeMachine = Callable[[str], Machine]
 
 
+FIGURES: Final[list[str]] = []
+"""What was measured; printed at the end of the run."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if FIGURES:
+        terminalreporter.section("measured")
+        for line in FIGURES:
+            terminalreporter.write_line(line)
+
+
 def package(version: str = FIRST) -> Path:
     return PACKAGES / f"alto_{version}_amd64.deb"
 

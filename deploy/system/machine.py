@@ -62,7 +62,7 @@ class Machine:
         """Start from the state in which the other one was switched off."""
         assert not other.is_on
         assert not self.is_on
-        words = ["cp", "--sparse=always", other._disk, self._disk]
+        words: list[str | Path] = ["cp", "--sparse=always", other._disk, self._disk]
         subprocess.run(words, check=True)
 
     # ---- power

@@ -38,7 +38,13 @@ def test_an_installation_gives_a_running_service_and_purge_leaves_nothing(fresh:
 
     machine.run("DEBIAN_FRONTEND=noninteractive apt-get purge -y alto", 300)
     left = machine.run(f"{files} > /run/after; comm -13 /run/before /run/after").split()
-    others = ("/var/lib/dpkg", "/var/lib/systemd", "/etc/systemd/system", "/var/backups", "/var/tmp/systemd-private")  # noqa: S108
+    others: tuple[str, ...] = (
+        "/var/lib/dpkg",
+        "/var/lib/systemd",
+        "/etc/systemd/system",
+        "/var/backups",
+        "/var/tmp/systemd-private",  # noqa: S108
+    )
     others += ("/etc/.pwd.lock", "/etc/.updated", "/var/.updated")
     assert [path for path in left if "alto" in path or not path.startswith(others)] == []
     assert "alto" not in machine.run("getent passwd; getent group; systemctl list-unit-files")

@@ -25,7 +25,7 @@ def current(machine: Machine) -> str:
 
 
 def events(machine: Machine) -> list[str]:
-    lines = machine.run("journalctl -b -u alto-release -o cat | jq -rc 'select(.event) | .event' || true")
+    lines = machine.run("journalctl -b -t alto-release -o cat | jq -r .event")
     return lines.split()
 
 
