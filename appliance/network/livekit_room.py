@@ -68,7 +68,7 @@ class LiveKitRoom:
         self._renewals = Renewals(
             find=self._find_track,
             publication=self._publication,
-            is_heard=self._voices.__contains__,
+            is_heard=self._is_heard,
             on_failure=self._give_up,
         )
 
@@ -102,6 +102,8 @@ class LiveKitRoom:
         room.on("track_published", self._on_track_published)
         room.on("track_subscribed", self._on_track_subscribed)
         room.on("track_unsubscribed", self._on_track_unsubscribed)
+        room.on("track_muted", self._on_track_muted)
+        room.on("track_unmuted", self._on_track_unmuted)
         room.on("track_subscription_failed", self._on_track_subscription_failed)
         room.on("reconnecting", self._on_reconnecting)
         room.on("reconnected", self._on_reconnected)
@@ -187,6 +189,11 @@ class LiveKitRoom:
                     return sid
         return None
 
+    def _is_heard(self, sid: str) -> bool:
+        """Or would be, were it not muted."""
+        publication = self._publication(sid)
+        return sid in self._voices or (publication is not None and publication.muted)
+
     def _publication(self, sid: str) -> rtc.RemoteTrackPublication | None:
         people = self._room.remote_participants.values()
         return next((person.track_publications[sid] for person in people if sid in person.track_publications), None)
@@ -265,7 +272,8 @@ class LiveKitRoom:
         self._hear(track, publication, person.identity)
 
     def _hear(self, track: rtc.RemoteAudioTrack, publication: rtc.RemoteTrackPublication, identity: str) -> None:
-        if self._listener is None or publication.sid in self._voices:
+        """Open a voice. One that is muted costs a stream of silence: it is opened when it speaks again."""
+        if self._listener is None or publication.muted or publication.sid in self._voices:
             return
         voice = self._voice(track, publication, identity)
         self._voices[voice.sid] = voice
@@ -288,6 +296,13 @@ class LiveKitRoom:
     def _lose(self, sid: str) -> None:
         if self._voices.pop(sid, None) is not None and self._listener is not None:
             self._listener.on_voice_gone(sid)
+
+    def _on_track_muted(self, _person: rtc.Participant, publication: rtc.TrackPublication) -> None:
+        self._lose(publication.sid)  # of our own track nothing is heard anyway
+
+    def _on_track_unmuted(self, person: rtc.Participant, publication: rtc.TrackPublication) -> None:
+        if isinstance(publication, rtc.RemoteTrackPublication) and isinstance(publication.track, rtc.RemoteAudioTrack):
+            self._hear(publication.track, publication, person.identity)
 
     def _on_track_subscription_failed(self, person: rtc.RemoteParticipant, sid: str, error: str) -> None:
         log.warning("stream.refused", identity=person.identity, stream=sid, reason=explain.scrub(str(error)))

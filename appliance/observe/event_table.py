@@ -218,21 +218,21 @@ _ROOM: Final = (
     Event(
         "stream.started",
         "info",
-        "A participant's microphone is subscribed and will be heard.",
+        "A participant's microphone is subscribed, or not muted any more, and will be heard.",
         {"identity": "whose", "stream": "its id in the mixer"},
         "one for each participant who talks",
     ),
     Event(
         "stream.stopped",
         "info",
-        "A participant's microphone is gone.",
+        "A participant's microphone is gone, or muted: then it costs nothing.",
         {
             "identity": "whose",
             "stream": "its id in the mixer",
             "seconds": "that it was there",
             "frames": "10 ms frames that came",
         },
-        "when the participant leaves; frames close to 100 × seconds",
+        "when the participant leaves or mutes; frames close to 100 × seconds",
     ),
     Event(
         "stream.renewed",

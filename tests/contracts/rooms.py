@@ -17,7 +17,7 @@ from appliance.network.knock import knock
 from appliance.network.livekit_room import LiveKitRoom, pending_connects
 from appliance.ports import Answer, RemoteVoice, RoomConnection, Samples
 from tests.fakes.room import Answer as Meets
-from tests.fakes.room import FakeServer
+from tests.fakes.room import FakeRoom, FakeServer
 from tests.harness import aio
 from tests.harness.front import Front, silent
 from tests.harness.ports import free_port
@@ -80,6 +80,7 @@ class World(Protocol):
     def silence(self) -> contextlib.AbstractAsyncContextManager[str]: ...
     async def remove(self, identity: str) -> None: ...
     async def delete_room(self) -> None: ...
+    def mute(self, room: RoomConnection, muted: bool) -> None: ...
     async def knock(self, url: str, *, timeout_s: float = SOON_S) -> Answer: ...
     def wall_s(self) -> float: ...
     def kill(self) -> None: ...
@@ -127,6 +128,11 @@ class FakeWorld:
     async def delete_room(self) -> None:
         self.server.close_room()
 
+    def mute(self, room: RoomConnection, muted: bool) -> None:
+        assert isinstance(room, FakeRoom)
+        assert room.track is not None
+        room.track.mute(muted)
+
     def wall_s(self) -> float:
         return LoopClock().time()
 
@@ -170,6 +176,12 @@ class RealWorld:
     async def delete_room(self) -> None:
         async with self._api() as client:
             await client.room.delete_room(api.DeleteRoomRequest(room=self.name))
+
+    def mute(self, room: RoomConnection, muted: bool) -> None:
+        """By the SDK itself: a station of ours mutes nobody."""
+        assert isinstance(room, LiveKitRoom)
+        assert room._track is not None
+        (room._track.mute if muted else room._track.unmute)()
 
     def _api(self) -> api.LiveKitAPI:
         return api.LiveKitAPI(self.url.replace("ws:", "http:"), self.server.api_key, self.server.api_secret)

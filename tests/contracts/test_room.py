@@ -102,6 +102,33 @@ def test_closing_a_voice_ends_its_frames(world: World) -> None:
 
 
 @both
+def test_a_muted_voice_is_closed_and_comes_back_when_it_speaks(world: World) -> None:
+    async def story() -> None:
+        async with (
+            joined(world, "kitchen", talks=True) as (kitchen, _),
+            joined(world, "porch", talks=True) as (porch, ears),
+        ):
+            await comes(lambda: ears.voice_of("kitchen"), "the kitchen's voice", ears)
+            async with talking(kitchen, tone()):
+                for _ in range(2):
+                    world.mute(kitchen, True)
+                    await comes(lambda: ears.voice_of("kitchen") is None, "the voice to go", ears)
+                    assert porch.participants == ("kitchen",)
+                    world.mute(kitchen, False)
+                    voice = await comes(lambda: ears.voice_of("kitchen"), "the voice again", ears)
+                async for frame in voice.frames():
+                    if np.abs(frame.astype(int)).max() > 4000:
+                        break
+            world.mute(kitchen, True)
+            await comes(lambda: ears.voice_of("kitchen") is None, "the voice to go", ears)
+            async with joined(world, "garden") as (_, late):
+                await comes(lambda: late.voice_of("porch"), "the other voice", late)
+                assert late.voice_of("kitchen") is None
+
+    run(story())
+
+
+@both
 def test_stats_tell_the_path_once_audio_flows(world: World) -> None:
     async def story() -> None:
         async with joined(world, "kitchen", talks=True) as (kitchen, _), joined(world, "porch") as (porch, ears):

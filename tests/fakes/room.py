@@ -94,6 +94,12 @@ class FakeTrack:
     sid: str
     identity: str
     is_microphone: bool = True
+    muted: bool = False
+
+    def mute(self, muted: bool) -> None:
+        """Nobody hears it while it is muted, and each session is told so."""
+        self.muted = muted
+        (self.server.withdraw_track if muted else self.server.announce_track)(self)
 
     def say(self, frame: Samples) -> None:
         """Let everybody else hear one 10 ms frame."""
@@ -440,7 +446,7 @@ class FakeRoom:
             self.listener.on_participant_left(identity)
 
     def subscribe(self, track: FakeTrack) -> None:
-        if track.identity == self.identity or self.listener is None:
+        if track.identity == self.identity or track.muted or self.listener is None:
             return
         voice = FakeVoice(track.sid, track.identity, track.is_microphone)
         self.voices[track.sid] = voice
