@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
@@ -15,6 +11,7 @@ from appliance.audio.mixer import AudioMixer
 from appliance.audio.output_handler import AudioOutputHandler
 from appliance.ports import DeviceInfo
 from tests.audio.clocks import HandClock
+from tests.audio.memory import memory
 from tests.audio.sounds import FRAME, noise
 from tests.fakes.backend import FakeBackend
 
@@ -25,22 +22,6 @@ def card(rate_hz: int) -> FakeBackend:
     return FakeBackend(
         [DeviceInfo("hw:0", "Box", card_id="Box", input_channels=2, output_channels=2, rates_hz=(rate_hz,))]
     )
-
-
-def memory(turn: Callable[[int], None]) -> tuple[int, int]:
-    """(bytes that stay, bytes that come and go) of 100 turns in the steady state."""
-    turn(60)
-    gc.collect()
-    tracemalloc.start()
-    try:
-        turn(210)  # longer than any window, so that every number that is kept was made anew
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        turn(100)
-        after, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    return after - before, peak - before
 
 
 @pytest.mark.slow

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import numpy as np
 import pytest
 
 from appliance.audio.varispeed import POINTS, SPEED_MAX, Varispeed
 from appliance.ports import Samples
+from tests.audio.memory import memory
 from tests.audio.sounds import amplitude_at, distortion_db, noise
 
 
@@ -84,16 +83,11 @@ def test_steady_sound_stays_steady() -> None:
 
 def test_nothing_is_allocated_for_a_block() -> None:
     player, out = Varispeed(lambda samples: samples.fill(7)), np.zeros(480, np.int16)
-    for _ in range(50):
-        player.fill(out, 1.0003)
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        for _ in range(200):
+
+    def turn(times: int) -> None:
+        for _ in range(times):
             player.fill(out, 1.0003)
-        after, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert after - before < 500, "nothing grows"
-    assert peak - before < 1920, "and no block (960 bytes, 1920 as floats) is made"
+
+    stays, comes_and_goes = memory(turn)
+    assert stays < 500, "nothing grows"
+    assert comes_and_goes < 1920, "and no block (960 bytes, 1920 as floats) is made"
