@@ -19,11 +19,12 @@ from typing import Any, Final
 
 import structlog
 
-from appliance.card.inbox import NAMES, Inbox, Outcome, Verdict, write_card_file
+from appliance.card.inbox import NAMES, Inbox, Outcome, Verdict
 from appliance.card.mount import CardStuck, Mount, card_mount
 from appliance.card.words import same_news, status_file
 from appliance.observe import client
 from appliance.observe.log import configure
+from appliance.settings.files import write_whole
 
 log = structlog.get_logger()
 
@@ -144,7 +145,7 @@ def _write_status(places: Places, status: Mapping[str, Any] | None) -> None:
             return
     try:
         with places.mount().writable():
-            write_card_file(path, fresh)
+            write_whole(path, fresh)
     except (CardStuck, OSError) as error:
         log.warning("card.stuck", detail=str(error))
 

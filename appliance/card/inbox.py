@@ -6,7 +6,6 @@ the card is touched, and what is left to do is found again at the next look.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
@@ -20,7 +19,7 @@ from typing import Final
 from appliance.card import secrets
 from appliance.card.mount import CardStuck, Mount
 from appliance.errors import ConfigError
-from appliance.settings.files import Unreadable, read_small_file, write_private
+from appliance.settings.files import Unreadable, read_small_file, sync_directory, write_private, write_whole
 from appliance.settings.kept import Kept
 from appliance.settings.keys import Kind, root
 from appliance.settings.load import LIMIT_BYTES, load
@@ -157,7 +156,7 @@ class Inbox:
         if self.owner is not None:
             os.chown(ready, *self.owner)
         ready.replace(self.station_file)
-        sync_folder(self.state)
+        sync_directory(self.state)
 
     def _blank(self, name: str, text: str, data: bytes) -> tuple[bytes, str]:
         """(the content that lies on the card afterwards, why the secrets could not be taken off it)."""
@@ -167,36 +166,10 @@ class Inbox:
         lies = as_before(fresh, data)
         try:
             with self.mount.writable():
-                write_card_file(self.card / name, lies)
+                write_whole(self.card / name, lies)
         except (CardStuck, OSError) as error:
             return data, str(error)
         return lies, ""
-
-
-def write_card_file(path: Path, data: bytes) -> None:
-    """Replace a file on the card: a power cut leaves the old one or the new one, as far as FAT can promise it."""
-    fresh = path.with_name(f"{path.name}.new")
-    try:
-        with fresh.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """The names in it are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def as_before(text: str, data: bytes) -> bytes:

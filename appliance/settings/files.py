@@ -61,12 +61,19 @@ def _read(descriptor: int, limit_bytes: int) -> tuple[bytes, os.stat_result]:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Give the file this content, mode 0600; a power cut leaves the old content or the new one. Raises OSError."""
+    """`write_whole`, mode 0600."""
+    write_whole(path, data, mode=0o600)
+
+
+def write_whole(path: Path, data: bytes, *, mode: int | None = None) -> None:
+    """Give the file this content; a power cut leaves the old content or the new one, as far as the file system can
+    promise it. `mode` None: FAT has none. Raises OSError."""
     fresh = path.with_name(f"{path.name}.new")
     try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode or 0o666)
         with open(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o600)
+            if mode is not None:
+                os.fchmod(descriptor, mode)
             file.write(data)
             file.flush()
             os.fsync(descriptor)
@@ -75,10 +82,10 @@ def write_private(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             fresh.unlink()
         raise
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
     """The new name must be on the disk too; some file systems cannot be asked for that."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import threading
-import tracemalloc
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,6 +14,7 @@ from appliance.audio.pcm import rms_dbfs
 from appliance.audio.ring import FrameRing
 from appliance.ports import Samples
 from tests.audio.clocks import HandClock
+from tests.audio.memory import memory
 from tests.audio.sounds import FRAME, amplitude_at, decibels, noise, roughness, tone
 
 
@@ -571,16 +570,6 @@ def test_mixing_sixteen_voices_allocates_nothing_that_stays() -> None:
                 mixer.add_audio_data(sound, stream_id)
             mixer.mix_into(out)
 
-    turn(60)
-    gc.collect()
-    tracemalloc.start()
-    try:
-        turn(210)  # two windows of the envelopes: by then every number that is kept was made anew
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        turn(60)
-        after, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert after - before < 1000, "nothing grows"
-    assert peak - before < 4000, "and no block of samples (960 bytes and more) is made for each voice"
+    stays, comes_and_goes = memory(turn)
+    assert stays < 1000, "nothing grows"
+    assert comes_and_goes < 4000, "and no block of samples (960 bytes and more) is made for each voice"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from tests.bench.clients import ALTO, PEER
 from tests.bench.crowd import MUTED, SILENT, TALKING
 from tests.bench.figures import per_participant
 from tests.bench.trial import Cell, Trial
+from tests.harness import reports
 
 COLUMNS: Final = (
     ("delay_p50_ms", "p50"),
@@ -131,12 +131,9 @@ class Report:
         """`name`.txt, .json and .png in that folder."""
         from tests.bench.plot import plot
 
-        folder.mkdir(parents=True, exist_ok=True)
-        text, data, picture = (folder / f"{name}.{kind}" for kind in ("txt", "json", "png"))
-        text.write_text("\n".join(self.table()) + "\n")
-        data.write_text(json.dumps(self.as_json(), indent=1) + "\n")
-        plot(self, picture)
-        return [text, data, picture]
+        return reports.write(
+            folder, name, table=self.table(), data=self.as_json(), plot=lambda picture: plot(self, picture)
+        )
 
 
 def usable(trial: Trial) -> bool:

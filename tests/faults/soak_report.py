@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 
 from tests.faults.judge import Judge, Way
 from tests.faults.rows import Verdict
+from tests.harness import reports
 
 SHARE_AT_LEAST: Final = 0.99
 """Of the time in which the server can be reached and no row still has its time to return."""
@@ -208,12 +208,9 @@ class Report:
         """`name`.txt, .json and .png in that folder."""
         from tests.faults.soak_plot import plot
 
-        folder.mkdir(parents=True, exist_ok=True)
-        text, data, picture = (folder / f"{name}.{kind}" for kind in ("txt", "json", "png"))
-        text.write_text("\n".join(self.table()) + "\n")
-        data.write_text(json.dumps(self.as_json(), indent=1) + "\n")
-        plot(self, picture)
-        return [text, data, picture]
+        return reports.write(
+            folder, name, table=self.table(), data=self.as_json(), plot=lambda picture: plot(self, picture)
+        )
 
 
 def _since(data: dict[str, Any], began_s: float) -> dict[str, Any]:
