@@ -15,6 +15,7 @@ What the SDK (livekit 1.2.1) does that shaped this file:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Final
 
 import numpy as np
@@ -184,9 +185,11 @@ class LiveKitRoom:
         for sid in list(self._voices):
             publication = self._publication(sid)
             if publication is not None and publication.track is not None:
-                entries = await publication.track.get_stats()
-                if webrtc_name in counters.read(entries).tracks:
-                    return sid
+                with contextlib.suppress(TimeoutError, RuntimeError):  # it left meanwhile: then nothing is to be found
+                    async with asyncio.timeout(STATS_TIMEOUT_S):
+                        entries = await publication.track.get_stats()
+                    if webrtc_name in counters.read(entries).tracks:
+                        return sid
         return None
 
     def _is_heard(self, sid: str) -> bool:
