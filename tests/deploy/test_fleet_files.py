@@ -77,3 +77,25 @@ def test_no_panel_covers_another() -> None:
         assert not cells & taken, panel["title"]
         assert at["x"] + at["w"] <= 24
         taken |= cells
+
+
+def test_stations_update_from_the_archive_that_is_made_and_from_no_other() -> None:
+    upgrades, archive = (FLEET / "unattended-upgrades.conf").read_text(), (FLEET / "apt-repo").read_text()
+    (origins,) = re.findall(r"^Unattended-Upgrade::Origins-Pattern \{(.*)\};", upgrades, re.MULTILINE)
+    (suite,) = re.findall(r"^SUITE=(\w+)", archive, re.MULTILINE)
+    (origin,) = re.findall(r"Release::Origin=(\w+)", archive)
+    assert origins.strip() == f'"origin={origin},codename={suite}";'
+    assert upgrades.index("#clear Unattended-Upgrade::Origins-Pattern;") < upgrades.index("Origins-Pattern {")
+
+
+def test_each_station_has_a_turn_of_its_own() -> None:
+    drop_in = dict(
+        line.split("=", 1) for line in (FLEET / "apt-daily-upgrade.conf").read_text().splitlines() if "=" in line
+    )
+    assert drop_in["FixedRandomDelay"] == "yes"
+    done = subprocess.run(["systemd-analyze", "calendar", drop_in["OnCalendar"]], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        ["systemd-analyze", "timespan", drop_in["RandomizedDelaySec"]], capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
