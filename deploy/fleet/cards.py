@@ -19,7 +19,7 @@ from appliance.settings import emit
 from appliance.settings.changes import value_at
 from appliance.settings.files import Unreadable, read_small_file
 from appliance.settings.kept import Kept
-from appliance.settings.keys import Key, Kind, root, split
+from appliance.settings.keys import Key, Kind, root
 from appliance.settings.load import LIMIT_BYTES, Loaded, load
 from appliance.settings.model import Settings
 from appliance.settings.problems import DEFAULT, UNKNOWN_KEY, Problem
@@ -30,6 +30,12 @@ CONFIG: Final = "alto.yaml"
 FILE_BYTES: Final = 1024 * 1024  # a card's own files are a few lines each
 KNOWN_WORDS: Final = frozenset({"host"})
 """Columns of one's own that need no file: the manifest and the targets use them."""
+
+RIGHTS: Final = frozenset(
+    f"livekit.{name}"
+    for name in ("api_key", "api_secret", "api_key_file", "api_secret_file", "token", "token_file", "token_endpoint")
+)
+"""Columns by which a station brings a right of its own: no token is made for it."""
 
 _TO_BE_MADE: Final = "made.for.this-station"
 _WORD: Final = re.compile(r"@([a-z][a-z0-9_.]*)@")
@@ -104,7 +110,7 @@ def _card(order: Order, template: Kept, row: Row, files: Mapping[str, bytes]) ->
 def _loaded(order: Order, template: Kept, row: Row) -> Loaded:
     """The template with the row laid over it, as alto lays flags over a file. Raises ConfigError."""
     flags: dict[str, object] = {name: cell.text for name, cell in row.items() if is_setting(name)}
-    if order.key is not None and not any(split(name)[0] == "livekit" and "token" in name for name in flags):
+    if order.key is not None and not RIGHTS & flags.keys():
         flags["livekit.token"] = _TO_BE_MADE
     return load(template.path, flags=flags, flag_names={name: name for name in flags}, env={}, kept=template)
 

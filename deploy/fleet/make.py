@@ -17,7 +17,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NoReturn
@@ -40,11 +40,11 @@ TARGETS: Final = "targets.json"
 FOLDER_MODE: Final = 0o700
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, env: Mapping[str, str] = os.environ) -> int:
     """Make them; returns the exit code. Never a traceback for what a user can cause."""
     args = _parser().parse_args(argv)
     started = time.monotonic()
-    key, problems = api_key(args.keys, os.environ)
+    key, problems = api_key(args.keys, env)
     order = Order(
         template=args.template,
         table=read_table(args.table),
@@ -55,9 +55,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         renew_within_s=math.inf if args.renew else args.renew_within * DAY_S,
     )
     done, wrong = cards(order)
-    problems += [*wrong, *_open_folders(args.out, done)]
-    if not problems and not args.replace:
-        problems += _different(args.out, done)
+    problems += wrong
+    try:
+        problems += _open_folders(args.out, done)
+        if not problems and not args.replace:
+            problems += _different(args.out, done)
+        written = [] if problems else _write(args.out, done)
+    except OSError as error:
+        print(f"make: {error.filename or args.out}: {error.strerror}", file=sys.stderr)
+        return EX_CANTCREAT
     if problems:
         problems.sort(key=lambda problem: (problem.file, problem.line, problem.column))
         print("\n".join(str(problem) for problem in problems), file=sys.stderr)
@@ -65,11 +71,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("make: no API key was given (--keys), so no tokens were made", file=sys.stderr)
         print(f"make: {len(problems)} problem{'s' * (len(problems) > 1)}, nothing was written", file=sys.stderr)
         return EX_CONFIG
-    try:
-        written = _write(args.out, done)
-    except OSError as error:
-        print(f"make: {error.filename or args.out}: {error.strerror}", file=sys.stderr)
-        return EX_CANTCREAT
     _tell(args.out, done, written, time.monotonic() - started)
     return EX_OK
 

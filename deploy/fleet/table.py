@@ -68,13 +68,13 @@ def read_table(path: Path) -> Table:
 
 
 def _parsed(file: str, text: str) -> Table:
-    lines = [line for line in _lines(text) if line and any(cell.text for cell in line)]
+    lines = [line for line in _lines(text) if any(cell.text for cell in line)]
     if not lines:
         problem = Problem(file, 1, 1, "", "an empty table", "a header and a line for each station", "write one")
         return Table(file, {}, [], [problem])
     header = lines[0]
     columns = {cell.text: cell for cell in header}
-    problems = list(_header_problems(file, header))
+    problems = [*_open_quotes(file, text), *_header_problems(file, header)]
     rows = []
     for line in lines[1:]:
         if len(line) > len(header):
@@ -94,6 +94,13 @@ def _lines(text: str) -> Iterator[list[Cell]]:
             texts = next(csv.reader([line], delimiter=comma, skipinitialspace=True), [])
             starts = _starts(line, comma)
             yield [Cell(cell.strip(), number, starts[min(at, len(starts) - 1)]) for at, cell in enumerate(texts)]
+
+
+def _open_quotes(file: str, text: str) -> Iterator[Problem]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count('"') % 2 and not line.startswith("#"):
+            fix = "end it on this line; a quote inside a quoted cell is written twice"
+            yield Problem(file, number, line.rfind('"') + 1, "", "a quote that does not end", "pairs of quotes", fix)
 
 
 def _starts(line: str, comma: str) -> list[int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+import contextlib
+import importlib
+import io
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FLEET: Final = ROOT / "deploy/fleet"
@@ -19,23 +20,40 @@ audio: {output: {volume: 0.8}}
 TABLE: Final = 'identity,name,room,audio.output.volume\nkitchen,Kitchen,,0.5\nhall,"Hall, first floor",upstairs,\n'
 
 
+sys.path.insert(0, str(FLEET))  # as Python does for a program that lies there
+command: Final[Any] = importlib.import_module("make")
+
+
+class Ended(NamedTuple):
+    """What a run came to."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 class Fleet:
     """A folder with template, table and key, and the command on them."""
 
     def __init__(self, folder: Path, *, template: str = TEMPLATE, table: str = TABLE) -> None:
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         self.template = self._file("alto.yaml", template)
         self.table = self._file("stations.csv", table)
         self.keys = self._file("keys", f"APIkey: {SECRET}\n")
         self.out = folder / "cards"
 
-    def make(self, *more: str, keys: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run `deploy/fleet/make`."""
+    def words(self, *, keys: bool = True) -> list[str]:
+        """The arguments of the command."""
         words = ["--template", self.template, "--table", self.table, "--out", self.out]
-        words += ["--keys", self.keys] if keys else []
-        env = {name: value for name, value in os.environ.items() if not name.startswith("LIVEKIT_")}
-        command = [sys.executable, FLEET / "make.py", *words, *more]
-        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+        return [str(word) for word in words + (["--keys", self.keys] if keys else [])]
+
+    def make(self, *more: str, keys: bool = True) -> Ended:
+        """What `deploy/fleet/make` does, in this process."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = command.main([*self.words(keys=keys), *more], env={})
+        return Ended(code, out.getvalue(), err.getvalue())
 
     def made(self, *more: str) -> str:
         """The same, and it went well: what it said."""
