@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic import SecretStr
 from rights import ApiKey, kept, made
-from table import IDENTITY, Row, Table, is_setting
+from table import IDENTITY, Cell, Row, Table, is_setting
 
 from appliance.errors import ConfigError
 from appliance.network.token import end_of_ready_token
@@ -258,13 +258,18 @@ def _folder(identity: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", identity).strip(".-") or "station"
 
 
+def _place(table: Table, card: Card) -> Cell:
+    """Where it is named; at the head of that column if it is not, which is told anyway."""
+    named = (row[IDENTITY] for row in table.rows if IDENTITY in row)
+    return next((cell for cell in named if cell.text == card.settings.identity), table.columns[IDENTITY])
+
+
 def _shared_folders(table: Table, done: list[Card]) -> Iterator[Problem]:
-    places = {row[IDENTITY].text: row[IDENTITY] for row in table.rows if IDENTITY in row}
     seen: dict[str, str] = {}
     for card in done:
         other = seen.setdefault(card.folder.lower(), card.settings.identity)
         if other != card.settings.identity:
-            cell = places[card.settings.identity]
+            cell = _place(table, card)
             found = f'"{cell.text}", whose folder would be that of "{other}"'
             fix = "let them differ in more than signs and capitals"
             yield Problem(table.file, cell.line, cell.column, IDENTITY, found, "a folder of its own", fix)
@@ -272,13 +277,12 @@ def _shared_folders(table: Table, done: list[Card]) -> Iterator[Problem]:
 
 def _shared_secrets(table: Table, done: list[Card]) -> Iterator[Problem]:
     """A secret on two cards is one that a single stolen card gives away for all."""
-    places = {row[IDENTITY].text: row[IDENTITY] for row in table.rows if IDENTITY in row}
     seen: dict[str, str] = {}
     for card in done:
         for key, secret in _secrets(card.settings):
             other = seen.setdefault(secret, card.settings.identity)
             if other != card.settings.identity:
-                cell = places[card.settings.identity]
+                cell = _place(table, card)
                 found = f'{MASK}, the same as of "{other}"'
                 fix = "give each station its own: a token made from --keys, or a column"
                 yield Problem(table.file, cell.line, cell.column, key, found, "a secret for each station", fix)

@@ -209,6 +209,9 @@ def test_one_key_for_all_cards_is_refused(tmp_path: Path) -> None:
     (said, *more) = fleet.refused()
     assert said.startswith("alto.yaml:3:12: livekit.api_key: found: a right to join in the template, beside an API key")
     assert len(more) == 1
+    fleet.table.write_text("identity,room\nkitchen,home\n,home\n")
+    assert [line.split(" ")[0] for line in fleet.refused(keys=False)] == ["stations.csv:1:1:", "stations.csv:3:1:"]
+    fleet.table.write_text("identity\nkitchen\nhall\n")
     (said,) = fleet.refused(keys=False)
     assert said.startswith('stations.csv:3:1: livekit.api_secret: found: (hidden), the same as of "kitchen"')
 
