@@ -48,16 +48,7 @@ ONLY_IMPORTER: Final = {
 }
 """Third parties that one file of ours hides from the rest, so that it alone changes when they do."""
 
-TOP_LEVEL: Final = {
-    "pyproject.toml",
-    "README.md",
-    "CHANGELOG.md",
-    "appliance",
-    "config",
-    "deploy",
-    "tests",
-    "alto.yaml",
-}
+TOP_LEVEL: Final = {"pyproject.toml", "README.md", "appliance", "config", "deploy", "tests", "alto.yaml"}
 MADE: Final = {"dist"}
 """What `deploy/dev package` leaves there, and git ignores."""
 
