@@ -109,7 +109,9 @@ class MetricsReporter:
     async def _interval_changed(self, patience_s: float) -> bool:
         """Wait; True when the interval was changed before the time was over."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), max(patience_s, 0.001))
+            # Not wait_for: Python 3.11's loses a cancellation that comes as the wait ends.
+            async with asyncio.timeout(max(patience_s, 0.001)):
+                await self._changed.wait()
         changed = self._changed.is_set()
         self._changed.clear()
         return changed
