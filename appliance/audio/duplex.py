@@ -6,7 +6,6 @@ know the beginning of a word before its echo comes.
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 from appliance.ports import AUDIO_FRAME_MS
@@ -20,8 +19,9 @@ DUCK_HOLD_S: Final = 0.2
 DUCK_GAIN: Final = 0.125  # −18 dB: still heard, and its echo is no longer in the way
 NEAR_ABOVE_ECHO_DB: Final = 8.0  # a voice near the microphone is louder there than the speaker's echo, by that
 COUPLING_START_DB: Final = 0.0  # before it is known: the echo is as loud as what is played
-COUPLING_RISE_DB: Final = 2.0  # a second, when a volume is turned up
-COUPLING_FALL_DB: Final = 20.0  # a second, to what the echo really is
+COUPLING_DB: Final = 10.0  # a second, by which it is found out while only the far end speaks
+COUPLING_NEAR_DB: Final = 1.0  # a second, upwards, while a voice here seems to speak: it may be a volume turned up
+LOUD_DB: Final = 3.0  # below the far end's last peak: only then is its echo as loud as it gets
 ECHO_TAIL_DB: Final = 60.0  # a second, by which a room's reverberation fades
 FLOOR_DBFS: Final = -120.0
 
@@ -70,13 +70,10 @@ class Ducking:
         self._echo_of_dbfs = max(far_dbfs, self._echo_of_dbfs - ECHO_TAIL_DB * FRAME_S)
         echo_dbfs = self._echo_of_dbfs + self.coupling_db
         is_near = near_dbfs > echo_dbfs + NEAR_ABOVE_ECHO_DB
-        self._learn(near_dbfs - self._echo_of_dbfs, is_near)
+        if far_dbfs > max(SPEECH_DBFS, self._echo_of_dbfs - LOUD_DB):
+            self._learn(near_dbfs - self._echo_of_dbfs, COUPLING_NEAR_DB if is_near else COUPLING_DB)
         return DUCK_GAIN if self._near.heard(near_dbfs if is_near else FLOOR_DBFS) else 1.0
 
-    def _learn(self, difference_db: float, is_near: bool) -> None:
-        """While only the far end speaks, the difference is the echo's; in its pauses it is the least."""
-        if self._echo_of_dbfs < SPEECH_DBFS or (is_near and self._near.active):
-            return
-        step_db = difference_db - self.coupling_db
-        most = (COUPLING_RISE_DB if step_db > 0 else COUPLING_FALL_DB) * FRAME_S
-        self.coupling_db += math.copysign(min(abs(step_db), most), step_db)
+    def _learn(self, difference_db: float, db_a_second: float) -> None:
+        step_db, most_db = difference_db - self.coupling_db, db_a_second * FRAME_S
+        self.coupling_db += max(-most_db, min(most_db, step_db))

@@ -21,8 +21,8 @@ WAYS: Final = {Direction.INPUT: "capture", Direction.OUTPUT: "playback"}
 
 def set_level(asound: Any, pcm: str, direction: Direction, control: str, level: str) -> None:
     """See `ports.AudioBackend.set_level`. Blocks for some milliseconds."""
-    with _mixer(asound, pcm) as mixer:
-        there = dict(_controls(asound, mixer, direction))
+    with opened_mixer(asound, pcm) as mixer:
+        there = dict(controls(asound, mixer, direction))
         if control not in there:
             raise ControlMissing(
                 f"{pcm!r} has no {direction} control {control!r}",
@@ -73,7 +73,7 @@ class _Element:
 
 
 @contextlib.contextmanager
-def _mixer(asound: Any, pcm: str) -> Iterator[ctypes.c_void_p]:
+def opened_mixer(asound: Any, pcm: str) -> Iterator[ctypes.c_void_p]:
     """The mixer of the card behind a PCM; of a PCM that is not a card, what ALSA calls by the same name."""
     address, mixer = card_address(pcm), ctypes.c_void_p()
     name = f"hw:{address.card}" if address else pcm
@@ -91,7 +91,7 @@ def _mixer(asound: Any, pcm: str) -> Iterator[ctypes.c_void_p]:
         asound.snd_mixer_close(mixer)
 
 
-def _controls(asound: Any, mixer: ctypes.c_void_p, direction: Direction) -> Iterator[tuple[str, ctypes.c_void_p]]:
+def controls(asound: Any, mixer: ctypes.c_void_p, direction: Direction) -> Iterator[tuple[str, ctypes.c_void_p]]:
     """Names of the controls with a volume in that direction, and what they are."""
     has_volume = getattr(asound, f"snd_mixer_selem_has_{WAYS[direction]}_volume")
     at = _pointer(asound.snd_mixer_first_elem, mixer)
