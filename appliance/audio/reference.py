@@ -20,9 +20,12 @@ from appliance.audio.varispeed import Varispeed
 from appliance.ports import AUDIO_FRAME_MS, Samples
 
 KEPT_S: Final = 1.0  # more than the longest buffers of both devices together
-LEAD_S: Final = 0.03  # before its echo, so that time stamps which are off do not reverse them
-LEAD_STEP_S: Final = 0.01  # what it is shortened by when the speaker's buffer turns out to hold less
-LEAD_MIN_S: Final = -0.1  # the air, and converters that no time stamp knows of, take some time as well
+LEAD_S: Final = 0.01  # before its echo: time stamps are off, and two blocks at the speaker allow no more
+LEAD_STEP_S: Final = 0.005  # what it is shortened by when the speaker's buffer turns out to hold less
+LEAD_MIN_S: Final = -0.01  # the air, and converters that no time stamp knows of, take as much
+LEAD_KEPT_S: Final = 600.0  # how long it stays shortened: a board that was busy for a while is not always
+MISSES: Final = 10  # frames: so many in a short time are no hiccup
+FORGIVEN: Final = 0.001  # of a miss, by each frame: one in ten seconds
 JUMP_S: Final = 0.004  # twice what a glide needs for 300 ppm; beyond, something was interrupted
 GAIN: Final = 0.3  # 1/s: 200 ppm are found out in five seconds (ERLE then 42 dB; with 0.1 it is 30), and …
 INTEGRAL_GAIN: Final = GAIN * GAIN / 4  # … 1/s²: without overshoot, as in `drift.RateControl`
@@ -49,6 +52,8 @@ class Reference:
         self._pcm = Scratch(np.int16, rate_hz // 100)
         self._player = Varispeed(self._pull)
         self._drift = 0.0
+        self._missed = 0.0
+        self._shortened_s = 0.0
 
     # ---- the playback thread's
 
@@ -81,8 +86,9 @@ class Reference:
         """The 10 ms that the speaker plays from `lead_s` after `heard_at_s` (monotonic, of the microphone's frame).
 
         False, and silence, when they are not there: nothing plays, or the speaker's buffer holds less than the lead,
-        which is shorter from then on.
+        which is shortened when that goes on.
         """
+        self._missed = max(0.0, self._missed - FORGIVEN)
         behind_s = heard_at_s + self.lead_s - self._clock.start_s - self._ring.position / self._rate_hz
         if abs(behind_s) > JUMP_S:
             self._ring.skip(round(behind_s * self._rate_hz))
@@ -90,6 +96,8 @@ class Reference:
         if self._ring.fill < out.size + SPARE:
             return self._miss(out, heard_at_s)
         self._player.fill(out, self._speed(behind_s))
+        if self.lead_s < LEAD_S and heard_at_s > self._shortened_s + LEAD_KEPT_S:
+            self._lead(self.lead_s + LEAD_STEP_S, heard_at_s)
         return True
 
     def _speed(self, behind_s: float) -> float:
@@ -102,8 +110,14 @@ class Reference:
         self.misses += 1
         written_until_s = self._clock.start_s + self._ring.written / self._rate_hz
         if written_until_s > heard_at_s + LEAD_MIN_S:  # it plays, only not so far ahead
-            self.lead_s = max(LEAD_MIN_S, self.lead_s - LEAD_STEP_S)
+            self._missed += 1.0
+        if self._missed > MISSES:
+            self._lead(self.lead_s - LEAD_STEP_S, heard_at_s)
         return False
+
+    def _lead(self, lead_s: float, now_s: float) -> None:
+        self.lead_s = max(LEAD_MIN_S, lead_s)
+        self._missed, self._shortened_s = 0.0, now_s
 
     def _pull(self, samples: Samples) -> None:
         if not self._ring.take(samples):

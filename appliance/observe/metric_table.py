@@ -132,7 +132,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         "by how much the microphone was made softer while the speaker sounded, since the line before; null: it did not",
         "above 20 while nobody speaks here",
     ),
-    Metric("processing.delay_ms", "ms", "by how much the speaker's sound is known before its echo", "30"),
+    Metric("processing.delay_ms", "ms", "by how much the speaker's sound is known before its echo", "10"),
     Metric("processing.misses", "10 ms frames", "frames without the speaker's sound to compare", "rarely growing"),
     Metric("process.cpu_ratio", "1 = one core", "processor time since the line before", "below 0.4 on a Pi 4"),
     Metric("process.rss_bytes", "bytes", "memory in use", "constant after the first hour, about 100 MB"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from appliance.audio.processing import Treatment
+from appliance.audio.reference import LEAD_S
 from appliance.audio.ring import FrameRing
 from appliance.ports import Processing, Samples
 from tests.audio.rooms import (
@@ -175,3 +176,19 @@ def test_nothing_is_read_or_measured_while_nothing_is_switched_on() -> None:
     station.hear(speech(0.2, 1), speech(0.2, 2))
     assert station.reference._ring.written == 0
     assert station.frames.get_metrics()["erle_db"] is None
+
+
+def test_a_hiccup_keeps_the_lead_and_a_speaker_that_holds_too_little_shortens_it_until_it_fits() -> None:
+    hiccup = Intercom()
+    far = speech(1, 1)
+    hiccup.hear(far, far)
+    for _ in range(5):  # 50 ms without a callback of the speaker's
+        hiccup.capture(1.0 + hiccup.source.written / RATE_HZ, np.zeros(hiccup.frame, np.int16))
+        hiccup.frames.take(np.zeros(hiccup.frame, np.int16))
+    assert hiccup.reference.lead_s == LEAD_S
+
+    short = Intercom(output_s=-0.008)
+    far = speech(3, 1)
+    short.hear(far, far)
+    assert short.reference.lead_s < LEAD_S
+    assert short.reference.misses < 50, "of 300 frames: those until it fits"

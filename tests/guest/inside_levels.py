@@ -12,8 +12,8 @@ from appliance.audio.input_handler import AudioInputHandler
 from appliance.audio.level import controls, opened_mixer
 from appliance.audio.portaudio import PortAudioBackend
 from appliance.clock import SystemClock
+from appliance.errors import AltoError
 from appliance.ports import Direction
-from tests.guest.inside import failure
 
 CARD: Final = "plughw:CARD=Dummy"
 
@@ -26,7 +26,11 @@ def set_level(direction: str, control: str, level: str) -> dict[str, Any]:
 
 def refused(direction: str, control: str, level: str) -> dict[str, Any]:
     """The error that a person gets."""
-    return failure(lambda: PortAudioBackend().set_level(CARD, Direction(direction), control, level))
+    try:
+        PortAudioBackend().set_level(CARD, Direction(direction), control, level)
+    except AltoError as error:
+        return {"kind": type(error).__name__, "message": error.message, "fix": error.fix}
+    return {}
 
 
 def set_at_each_open(control: str, level: str, other: str) -> list[int]:
