@@ -20,10 +20,11 @@ from appliance.audio.varispeed import Varispeed
 from appliance.ports import AUDIO_FRAME_MS, Samples
 
 KEPT_S: Final = 1.0  # more than the longest buffers of both devices together
-LEAD_S: Final = 0.01  # before its echo: time stamps are off, and two blocks at the speaker allow no more
+LEAD_S: Final = 0.03  # before its echo, so that time stamps which are off do not reverse them
 LEAD_STEP_S: Final = 0.005  # what it is shortened by when the speaker's buffer turns out to hold less
 LEAD_MIN_S: Final = -0.01  # the air, and converters that no time stamp knows of, take as much
 LEAD_KEPT_S: Final = 600.0  # how long it stays shortened: a board that was busy for a while is not always
+SETTLE_FRAMES: Final = 100  # while nothing is learned yet, the lead may change as it likes
 MISSES: Final = 10  # frames: so many in a short time are no hiccup
 FORGIVEN: Final = 0.001  # of a miss, by each frame: one in ten seconds
 JUMP_S: Final = 0.004  # twice what a glide needs for 300 ppm; beyond, something was interrupted
@@ -53,6 +54,7 @@ class Reference:
         self._player = Varispeed(self._pull)
         self._drift = 0.0
         self._missed = 0.0
+        self._read = 0
         self._shortened_s = 0.0
 
     # ---- the playback thread's
@@ -89,16 +91,30 @@ class Reference:
         which is shortened when that goes on.
         """
         self._missed = max(0.0, self._missed - FORGIVEN)
-        behind_s = heard_at_s + self.lead_s - self._clock.start_s - self._ring.position / self._rate_hz
-        if abs(behind_s) > JUMP_S:
-            self._ring.skip(round(behind_s * self._rate_hz))
-            behind_s = 0.0
+        behind_s = self._behind_s(heard_at_s)
+        scarce = self._ring.fill < 2 * out.size + SPARE  # as the clocks drift, the next block may come a block later
+        if scarce and self._read < SETTLE_FRAMES and self._plays(heard_at_s):
+            self._lead(self.lead_s - LEAD_STEP_S, heard_at_s)
+            behind_s = self._behind_s(heard_at_s)
         if self._ring.fill < out.size + SPARE:
             return self._miss(out, heard_at_s)
+        self._read += 1
         self._player.fill(out, self._speed(behind_s))
         if self.lead_s < LEAD_S and heard_at_s > self._shortened_s + LEAD_KEPT_S:
             self._lead(self.lead_s + LEAD_STEP_S, heard_at_s)
         return True
+
+    def _behind_s(self, heard_at_s: float) -> float:
+        """How much later than where the reader is lies what is wanted; goes there if it is far."""
+        behind_s = heard_at_s + self.lead_s - self._clock.start_s - self._ring.position / self._rate_hz
+        if abs(behind_s) <= JUMP_S:
+            return behind_s
+        self._ring.skip(round(behind_s * self._rate_hz))
+        return 0.0
+
+    def _plays(self, heard_at_s: float) -> bool:
+        """Whether the speaker runs at all."""
+        return self._clock.start_s + self._ring.written / self._rate_hz > heard_at_s + LEAD_MIN_S
 
     def _speed(self, behind_s: float) -> float:
         self._drift += INTEGRAL_GAIN * FRAME_S * behind_s
@@ -108,8 +124,7 @@ class Reference:
     def _miss(self, out: Samples, heard_at_s: float) -> bool:
         out.fill(0)
         self.misses += 1
-        written_until_s = self._clock.start_s + self._ring.written / self._rate_hz
-        if written_until_s > heard_at_s + LEAD_MIN_S:  # it plays, only not so far ahead
+        if self._plays(heard_at_s):  # only not so far ahead
             self._missed += 1.0
         if self._missed > MISSES:
             self._lead(self.lead_s - LEAD_STEP_S, heard_at_s)

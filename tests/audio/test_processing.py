@@ -28,6 +28,7 @@ from tests.audio.rooms import (
 
 LEARNED = 5 * RATE_HZ
 ERLE_DB = 30.0
+DRIFTING_ERLE_DB = 38.0  # 43 with the reference in step
 DOUBLE_TALK_DB = -3.0
 
 
@@ -42,26 +43,26 @@ def hiss(size: int, rms: float = 5.0) -> F64:
 
 
 @pytest.mark.parametrize(
-    ("reverberation_s", "ppm", "hidden_s", "drive"),
+    ("reverberation_s", "ppm", "hidden_s", "drive", "erle_db"),
     [
-        pytest.param(0.05, 0.0, 0.0, 0.0, id="a small room"),
-        pytest.param(0.25, 0.0, 0.0, 0.0, id="a hall"),
-        pytest.param(0.15, 200.0, 0.0, 0.0, id="clocks that differ"),
-        pytest.param(0.15, -200.0, 0.1, 0.0, id="100 ms that no time stamp tells"),
-        pytest.param(0.15, 0.0, 0.0, 0.3, id="a small speaker at its limit"),
+        pytest.param(0.05, 0.0, 0.0, 0.0, ERLE_DB, id="a small room"),
+        pytest.param(0.25, 0.0, 0.0, 0.0, ERLE_DB, id="a hall"),
+        pytest.param(0.15, 200.0, 0.0, 0.0, DRIFTING_ERLE_DB, id="clocks that differ"),
+        pytest.param(0.15, -200.0, 0.1, 0.0, ERLE_DB, id="100 ms that no time stamp tells"),
+        pytest.param(0.15, 0.0, 0.0, 0.3, ERLE_DB, id="a small speaker at its limit"),
     ],
 )
 def test_five_seconds_of_echo_are_enough_to_lose_30_db_of_the_rest(
-    reverberation_s: float, ppm: float, hidden_s: float, drive: float
+    reverberation_s: float, ppm: float, hidden_s: float, drive: float, erle_db: float
 ) -> None:
     station = Intercom(speaker_ppm=ppm, hidden_s=hidden_s)
     far = speech(9, 1)
     echo = echo_of(far, station, reverberation_s=reverberation_s, drive=drive)
     sent = station.hear(far, echo + hiss(far.size))
-    assert power_db(echo[LEARNED:]) - power_db(sent[LEARNED:]) >= ERLE_DB
-    erle_db = station.frames.get_metrics()["erle_db"]
-    assert isinstance(erle_db, float)
-    assert erle_db > 15  # with the five seconds in which it learned
+    assert power_db(echo[LEARNED:]) - power_db(sent[LEARNED:]) >= erle_db
+    told_db = station.frames.get_metrics()["erle_db"]
+    assert isinstance(told_db, float)
+    assert told_db > 15  # with the five seconds in which it learned
 
 
 def test_who_speaks_while_the_other_speaks_is_heard() -> None:
@@ -179,7 +180,7 @@ def test_nothing_is_read_or_measured_while_nothing_is_switched_on() -> None:
 
 
 def test_a_hiccup_keeps_the_lead_and_a_speaker_that_holds_too_little_shortens_it_until_it_fits() -> None:
-    hiccup = Intercom()
+    hiccup = Intercom(output_s=0.06)
     far = speech(1, 1)
     hiccup.hear(far, far)
     for _ in range(5):  # 50 ms without a callback of the speaker's
@@ -191,4 +192,4 @@ def test_a_hiccup_keeps_the_lead_and_a_speaker_that_holds_too_little_shortens_it
     far = speech(3, 1)
     short.hear(far, far)
     assert short.reference.lead_s < LEAD_S
-    assert short.reference.misses < 50, "of 300 frames: those until it fits"
+    assert short.reference.misses < 20, "of 300 frames: those until it fits"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import math
 import os
 import subprocess
@@ -34,6 +35,8 @@ from tests.harness.station import Station, station_settings
 
 NEAR, FAR = "kitchen", "porch"
 ROOM_LATENCY_MS: Final = 40  # the simulated air's own; PulseAudio adds as much again
+PIPE_BYTES: Final = 4096  # 43 ms: what waits in a pipe is delay for good
+BACKLOG_FRAMES: Final = RATE_HZ // 20
 COUPLING: Final = 0.35  # of the loudest reflection: −9 dB
 ERLE_DB: Final = 30.0
 LEARN_S: Final = 8.0
@@ -70,6 +73,7 @@ class Figure:
     """What comes back to who talks."""
     erle_db: float | None
     delay_ms: float
+    misses: int
 
 
 class Air:
@@ -82,6 +86,8 @@ class Air:
         words += ["--channels=1", "--channel-map=mono", f"--latency-msec={ROOM_LATENCY_MS}"]
         self._player = spawn(words, env={**os.environ, **sound.env}, stdin=subprocess.PIPE)
         as_hardware(self._player.pid)
+        assert self._player.stdin is not None
+        fcntl.fcntl(self._player.stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._thread = threading.Thread(target=self._carry, name="air", daemon=True)
         self._thread.start()
 
@@ -90,6 +96,8 @@ class Air:
         at, before = self._tape.frames, np.zeros(len(self._response) - 1)
         with contextlib.suppress(BrokenPipeError, ValueError):
             while not self._done.wait(0.005):
+                if self._tape.frames - at > BACKLOG_FRAMES:  # air does not queue
+                    at = self._tape.frames
                 piece = self._tape.ear(self._place.name, at).astype(np.float64)
                 if not piece.size:
                     continue
@@ -140,6 +148,7 @@ def measure(call: Call, name: str, audio: dict[str, Any], seconds: float) -> Fig
         20 * math.log10(max(float(np.sqrt(np.mean(heard**2))), 1e-3) / 32768),
         float(np.mean(erle)) if erle else None,
         lines[-1]["processing"]["delay_ms"],
+        lines[-1]["processing"]["misses"] - lines[0]["processing"]["misses"],
     )
 
 
