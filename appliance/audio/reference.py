@@ -91,11 +91,14 @@ class Reference:
         which is shortened when that goes on.
         """
         self._missed = max(0.0, self._missed - FORGIVEN)
-        behind_s = self._behind_s(heard_at_s)
+        behind_s = self._go(heard_at_s)
         scarce = self._ring.fill < 2 * out.size + SPARE  # as the clocks drift, the next block may come a block later
-        if scarce and self._read < SETTLE_FRAMES and self._plays(heard_at_s):
+        if scarce and self._read < SETTLE_FRAMES and behind_s >= -JUMP_S and self._plays(heard_at_s):
             self._lead(self.lead_s - LEAD_STEP_S, heard_at_s)
-            behind_s = self._behind_s(heard_at_s)
+            behind_s = self._go(heard_at_s)
+        if behind_s < -JUMP_S:  # from before the speaker began
+            out.fill(0)
+            return False
         if self._ring.fill < out.size + SPARE:
             return self._miss(out, heard_at_s)
         self._read += 1
@@ -104,13 +107,16 @@ class Reference:
             self._lead(self.lead_s + LEAD_STEP_S, heard_at_s)
         return True
 
+    def _go(self, heard_at_s: float) -> float:
+        """To where what is wanted lies, if that is far; how much later than the reader it lies then, in seconds."""
+        behind_s = self._behind_s(heard_at_s)
+        if abs(behind_s) > JUMP_S:
+            self._ring.skip(round(behind_s * self._rate_hz))
+            behind_s = self._behind_s(heard_at_s)
+        return behind_s
+
     def _behind_s(self, heard_at_s: float) -> float:
-        """How much later than where the reader is lies what is wanted; goes there if it is far."""
-        behind_s = heard_at_s + self.lead_s - self._clock.start_s - self._ring.position / self._rate_hz
-        if abs(behind_s) <= JUMP_S:
-            return behind_s
-        self._ring.skip(round(behind_s * self._rate_hz))
-        return 0.0
+        return heard_at_s + self.lead_s - self._clock.start_s - self._ring.position / self._rate_hz
 
     def _plays(self, heard_at_s: float) -> bool:
         """Whether the speaker runs at all."""

@@ -183,9 +183,10 @@ def test_a_hiccup_keeps_the_lead_and_a_speaker_that_holds_too_little_shortens_it
     hiccup = Intercom(output_s=0.06)
     far = speech(1, 1)
     hiccup.hear(far, far)
-    for _ in range(5):  # 50 ms without a callback of the speaker's
-        hiccup.capture(1.0 + hiccup.source.written / RATE_HZ, np.zeros(hiccup.frame, np.int16))
+    for _ in range(10):  # 100 ms without a callback of the speaker's
+        hiccup.capture((hiccup.source.written + hiccup.frame) / RATE_HZ, np.zeros(hiccup.frame, np.int16))
         hiccup.frames.take(np.zeros(hiccup.frame, np.int16))
+    assert 0 < hiccup.reference.misses < 10
     assert hiccup.reference.lead_s == LEAD_S
 
     short = Intercom(output_s=-0.008)
