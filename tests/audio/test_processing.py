@@ -181,7 +181,7 @@ def test_nothing_is_read_or_measured_while_nothing_is_switched_on() -> None:
 
 def test_a_hiccup_keeps_the_lead_and_a_speaker_that_holds_too_little_shortens_it_until_it_fits() -> None:
     hiccup = Intercom(output_s=0.06)
-    far = speech(1, 1)
+    far = speech(2, 1)
     hiccup.hear(far, far)
     for _ in range(10):  # 100 ms without a callback of the speaker's
         hiccup.capture((hiccup.source.written + hiccup.frame) / RATE_HZ, np.zeros(hiccup.frame, np.int16))
