@@ -31,7 +31,7 @@ from appliance.observe.metrics import MetricsReporter
 from appliance.observe.status import StatusServer
 from appliance.observe.systemd import Notifier
 from appliance.observe.watchdog import WATCHDOG_S, Watchdog
-from appliance.orchestrator import AudioClientOrchestrator, audio_config
+from appliance.orchestrator import AudioClientOrchestrator, audio_config, treatment
 from appliance.ports import Session, TokenSource
 from appliance.reload import Keeper, Reloader
 from appliance.report import StationReport
@@ -275,6 +275,7 @@ class Sessions:
             worker=self._worker,
             clock=self._clock,
             volumes=settings.audio.volumes,
+            treated=treatment(settings),
             tolerant=True,
             connect_s=settings.livekit.connect_timeout_s,
             device_retry_s=settings.supervisor.device_retry_s,

@@ -71,6 +71,12 @@ class DeviceAmbiguous(AudioError):
     reason = "device_ambiguous"
 
 
+class ControlMissing(AudioError):
+    """The sound card has no volume control of that name, or it has no such level."""
+
+    reason = "control_missing"
+
+
 class DeviceBusy(AudioError):
     """Another program holds the device."""
 

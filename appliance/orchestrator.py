@@ -7,18 +7,31 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Self
 
-from appliance.audio.config import AudioConfig
+from appliance.audio.config import AudioConfig, HardwareLevel
 from appliance.audio.input_handler import AudioInputHandler
 from appliance.audio.mixer import AudioMixer
 from appliance.audio.output_handler import AudioOutputHandler
+from appliance.audio.processing import ProcessedFrames, Treatment
 from appliance.audio.worker import DeviceWorker
 from appliance.clock import SystemClock
 from appliance.errors import NetworkError, Rejected
 from appliance.leg import AudioLeg, Handler, Losses
 from appliance.network.manager import LiveKitNetworkManager
-from appliance.ports import AudioBackend, BlockingCalls, Clock, Knock, Leg, LegReport, Link, RoomConnection
+from appliance.ports import (
+    AudioBackend,
+    BlockingCalls,
+    Clock,
+    Knock,
+    Leg,
+    LegReport,
+    Link,
+    Processing,
+    Processor,
+    ProcessorFactory,
+    RoomConnection,
+)
 from appliance.settings.changes import Changes
-from appliance.settings.model import Settings
+from appliance.settings.model import Duplex, HardwareMixer, Settings
 
 CONNECT_S: Final = 10.0  # the setting's default; long enough for a slow link, short enough that a retry comes soon
 
@@ -39,6 +52,26 @@ def audio_config(settings: Settings) -> AudioConfig:
         playout_ms=audio.playout_ms,
         input_latency_ms=audio.input.latency_ms,
         output_latency_ms=audio.output.latency_ms,
+        input_control=_hardware_level(audio.input.mixer),
+        output_control=_hardware_level(audio.output.mixer),
+    )
+
+
+def _hardware_level(mixer: HardwareMixer) -> HardwareLevel | None:
+    return HardwareLevel(mixer.control, mixer.level) if mixer.control is not None else None
+
+
+def treatment(settings: Settings) -> Treatment:
+    """What alto.yaml wants done to the microphone's sound; echo cannot be where nothing is played."""
+    processing, audible = settings.audio.input.processing, settings.audio.output.enabled
+    return Treatment(
+        Processing(
+            echo_cancellation=processing.echo_cancellation and audible,
+            noise_suppression=processing.noise_suppression,
+            gain_control=processing.gain_control,
+            high_pass=processing.high_pass,
+        ),
+        settings.audio.duplex if audible else Duplex.FULL,
     )
 
 
@@ -59,9 +92,11 @@ class AudioClientOrchestrator:
         backend: AudioBackend | None = None,
         new_room: Callable[[], RoomConnection] | None = None,
         knock: Knock | None = None,
+        new_processor: ProcessorFactory | None = None,
         worker: BlockingCalls | None = None,
         clock: Clock | None = None,
         volumes: Mapping[str, float] | None = None,
+        treated: Treatment | None = None,
         tolerant: bool = False,
         connect_s: float = CONNECT_S,
         device_retry_s: float = 1.0,
@@ -90,10 +125,19 @@ class AudioClientOrchestrator:
             self.mixer.set_stream_volume(identity, volume)
         self.input = AudioInputHandler(config=config, backend=backend, clock=clock)
         self.output = AudioOutputHandler(config=config, backend=backend, clock=clock, source=self.mixer)
+        self.microphone = ProcessedFrames(
+            source=self.input.frames,
+            captured=self.input.captured,
+            reference=self.output.reference,
+            rate_hz=config.sample_rate,
+            new_processor=new_processor or _real_processor,
+            set_duck=self.mixer.set_duck,
+        )
+        self.microphone.use(treated or Treatment())
         self.network = LiveKitNetworkManager(
             room_factory=new_room or _real_room(config.sample_rate),
             sink=self.mixer,
-            frames=None if config.no_capture else self.input.frames,
+            frames=None if config.no_capture else self.microphone,
             sample_rate=config.sample_rate,
             clock=clock,
             knock=knock or _real_knock(),
@@ -175,6 +219,7 @@ class AudioClientOrchestrator:
             self.mixer.set_stream_volume(identity, 1.0)
         for identity, volume in settings.audio.volumes.items():
             self.mixer.set_stream_volume(identity, volume)
+        self.microphone.use(treatment(settings))
         for leg, handler, changed in (
             (Leg.INPUT, self.input, changes.input_device),
             (Leg.OUTPUT, self.output, changes.output_device),
@@ -214,12 +259,13 @@ class AudioClientOrchestrator:
         return self.network.participants
 
     def get_metrics(self) -> Mapping[str, Mapping[str, object]]:
-        """Sections `network`, `input`, `output`, `mixer`; fields, units and good values: `observe/EVENTS.md`."""
+        """Sections `network`, `input`, `output`, `mixer`, `processing`; fields and units: `observe/EVENTS.md`."""
         return {
             "network": self.network.get_metrics(),
             "input": self.input.get_metrics(),
             "output": self.output.get_metrics(),
             "mixer": self.mixer.get_metrics(),
+            "processing": self.microphone.get_metrics(),
         }
 
 
@@ -243,3 +289,9 @@ def _real_knock() -> Knock:
     from appliance.network.knock import knock
 
     return knock
+
+
+def _real_processor(processing: Processing, rate_hz: int) -> Processor:
+    from appliance.network.processing import SdkProcessor
+
+    return SdkProcessor(processing, rate_hz)

@@ -115,6 +115,12 @@ class AudioStream(Protocol):
     def latency_s(self) -> float: ...
 
     @property
+    def delay_s(self) -> float:
+        """From the callback that runs now to the air (playback), or from the air to it (capture): by the device's own
+        time stamps, of the block's first frame. Meaningful on the audio thread, within a callback."""
+        ...
+
+    @property
     def gone(self) -> bool:
         """Whether its card was pulled out, also when it is back by now; False where that cannot be known. Quick."""
         ...
@@ -139,6 +145,11 @@ class AudioBackend(Protocol):
         """Open and start. Raises DeviceMissing, DeviceBusy, FormatUnsupported."""
         ...
 
+    def set_level(self, pcm: str, direction: Direction, control: str, level: str) -> None:
+        """Set a volume control of the card behind `pcm`, and switch it on. `level`: `70%` of its range, or `-6dB`.
+        Raises ControlMissing, AudioError."""
+        ...
+
 
 class BlockingCalls(Protocol):
     """Where blocking device calls run, one after the other; `DeviceWorker` is the real one."""
@@ -161,6 +172,34 @@ class FrameSource(Protocol):
     def set_wakeup(self, wakeup: Callable[[], None] | None) -> None:
         """Have `wakeup` called, on the audio thread, after each write; None: no more."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Processing:
+    """What is done to the microphone's sound. False everywhere: nothing, at no cost."""
+
+    echo_cancellation: bool = False
+    noise_suppression: bool = False
+    gain_control: bool = False
+    high_pass: bool = False
+
+    def __bool__(self) -> bool:
+        return self.echo_cancellation or self.noise_suppression or self.gain_control or self.high_pass
+
+
+class Processor(Protocol):
+    """An echo canceller with what goes with it; `network.processing.SdkProcessor` is the real one. One thread's."""
+
+    def process(self, near: Samples, far: Samples, delay_ms: int) -> None:
+        """Clean 10 ms of the microphone in place, shape (rate/100,). `far`, the same shape: the next 10 ms of what the
+        speaker plays, `delay_ms` before its echo is expected in `near`. Raises RuntimeError."""
+        ...
+
+
+class ProcessorFactory(Protocol):
+    """Makes a processor that has learned nothing yet."""
+
+    def __call__(self, processing: Processing, rate_hz: int) -> Processor: ...
 
 
 class VoiceSink(Protocol):
@@ -356,7 +395,7 @@ class Metrics(Protocol):
     """Whoever can be asked for numbers."""
 
     def get_metrics(self) -> Mapping[str, Mapping[str, object]]:
-        """Sections `network`, `input`, `output`, `mixer`; the fields are in `observe/EVENTS.md`."""
+        """Sections `network`, `input`, `output`, `mixer`, `processing`; the fields are in `observe/EVENTS.md`."""
         ...
 
 

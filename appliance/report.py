@@ -110,8 +110,8 @@ class StationReport:
             raise NothingToRecord("the station is not in a call", fix="see alto status for the reason")
         points: dict[str, list[TapPoint]] = {
             "mix": [session.mixer],
-            "microphone": [session.input],
-            "both": [session.input, session.mixer],
+            "microphone": [session.microphone],
+            "both": [session.microphone, session.mixer],
         }
         return Recording(points[source], session.config.sample_rate, seconds)
 

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import pytest
 
+from appliance.orchestrator import AudioClientOrchestrator
 from appliance.ports import CaptureCallback, StreamSpec
 from appliance.supervisor import NEXT, State
 from tests.fakes.backend import FakeStream, usb_card
@@ -379,6 +380,27 @@ def test_silence_is_sent_while_the_microphone_is_away() -> None:
             assert 990 <= story.server.session("kitchen").sent_frames - sent <= 1010
 
     run_jumping(told())
+
+
+def test_processing_is_switched_in_the_running_call() -> None:
+    async def story() -> None:
+        async with Story(every_block=True) as story:
+            await story.until_state(State.ONLINE, 5)
+            session = story.supervisor.session
+            assert isinstance(session, AudioClientOrchestrator)
+            sent = session.network.get_metrics()["frames_sent"]
+            story.apply(audio={"input": {"processing": {"echo_cancellation": True}}, "duplex": "half"})
+            await story.passes(1.0)
+            assert story.supervisor.session is session
+            told = session.get_metrics()["processing"]
+            assert (told["echo_cancellation"], told["noise_suppression"], told["duplex"]) == (True, False, "half")
+            assert session.network.get_metrics()["frames_sent"] == pytest.approx(int(str(sent)) + 100, abs=3)
+            assert session.network.get_metrics()["silence_frames"] == 0
+            story.apply()
+            assert session.get_metrics()["processing"]["echo_cancellation"] is False
+            assert not story.events("audio.lost", "room.disconnected", "processing.failed")
+
+    run_jumping(story())
 
 
 def test_a_volume_changes_without_touching_session_or_devices() -> None:

@@ -19,6 +19,16 @@ class AudioConfigInvalid(AltoError):
 
 
 @dataclass(frozen=True, slots=True)
+class HardwareLevel:
+    """What a volume control of a sound card is to be set to."""
+
+    control: str
+    """Its name, as alsamixer shows it."""
+    level: str
+    """`70%` of its range, or `-6dB`."""
+
+
+@dataclass(frozen=True, slots=True)
 class AudioConfig:
     """How the audio parts run. Field names are the description's; more of them have defaults.
 
@@ -49,6 +59,9 @@ class AudioConfig:
     input_latency_ms: float | None = None
     """Asked of the device; None: twice the block."""
     output_latency_ms: float | None = None
+    input_control: HardwareLevel | None = None
+    """The sound card's own volume for the microphone, set at each open; None: left as it is."""
+    output_control: HardwareLevel | None = None
 
     def __post_init__(self) -> None:
         if self.sample_rate not in RATES_HZ:

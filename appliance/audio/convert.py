@@ -24,8 +24,8 @@ _SPARE: Final = 2  # samples kept ready: what the engine gives for a block is a 
 _PULLS_MAX: Final = 4  # one is the rule
 
 
-def _resampler(from_hz: int, to_hz: int) -> Callable[[F32], F32] | None:
-    """Warm: it returns as much as it is given, times the ratio. None when there is nothing to do."""
+def resampler(from_hz: int, to_hz: int) -> Callable[[F32], F32] | None:
+    """A warm one: it returns as much as it is given, times the ratio. None when there is nothing to do."""
     if from_hz == to_hz:
         return None
     engine = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ", vr=True)
@@ -38,7 +38,7 @@ class CaptureConverter:
     """Device blocks in, mono at our rate out."""
 
     def __init__(self, *, device_hz: int, rate_hz: int, block_frames: int) -> None:
-        self._resample = _resampler(device_hz, rate_hz)
+        self._resample = resampler(device_hz, rate_hz)
         self._mono = Scratch(np.float32, block_frames)
         self._spare = Scratch(np.float32, block_frames)
 

@@ -9,7 +9,8 @@ import numpy as np
 from appliance.audio.callback import CallbackMeter
 from appliance.audio.config import AudioConfig
 from appliance.audio.convert import CaptureConverter
-from appliance.audio.opening import open_first
+from appliance.audio.drift import Envelope
+from appliance.audio.opening import open_first, set_hardware_level
 from appliance.audio.pcm import F32, GainRamp, LevelMeter, Scratch, checked_volume, store_int16
 from appliance.audio.ring import FrameRing
 from appliance.ports import AudioBackend, AudioStream, Block, Clock, Direction
@@ -28,6 +29,8 @@ class AudioInputHandler:
         """Taken up by the next `open`; `sample_rate` must stay what it was."""
         self.frames: Final = FrameRing(max(round(WAITING_S * config.sample_rate), 2 * config.samples_per_channel))
         """Where the network takes its frames; 100 ms, the oldest go."""
+        self.captured: Final = Envelope(config.sample_rate)
+        """When the sound in `frames` came into the microphone, by the device's time stamps."""
         self._backend = backend
         self._callbacks = CallbackMeter(clock)
         self._meter = LevelMeter(config.samples_per_channel)
@@ -35,7 +38,6 @@ class AudioInputHandler:
         self._gain = self._volume
         self._ramp = GainRamp(config.samples_per_channel)
         self._pcm = Scratch(np.int16, config.samples_per_channel)
-        self._taps: tuple[FrameRing, ...] = ()
         self._stream: AudioStream | None = None
         self._converter: CaptureConverter | None = None
 
@@ -44,6 +46,7 @@ class AudioInputHandler:
         self.close()
         config = self.config
         self._callbacks.opened(config.block_s)
+        self.captured.forget()
         self._stream = stream = open_first(
             backend=self._backend,
             name=config.input_device,
@@ -52,6 +55,7 @@ class AudioInputHandler:
             callback=self._audio_callback,
             latency_ms=config.input_latency_ms,
         )
+        set_hardware_level(self._backend, stream, Direction.INPUT, config.input_control)
         self._converter = CaptureConverter(
             device_hz=stream.rate_hz, rate_hz=config.sample_rate, block_frames=config.samples_per_channel
         )
@@ -88,15 +92,9 @@ class AudioInputHandler:
         """`clock.monotonic()` of the last callback; None: there was none yet."""
         return self._callbacks.last_block_at
 
-    def add_tap(self, ring: FrameRing) -> None:
-        """Have all that is sent written to `ring` too. Loop thread."""
-        self._taps = (*self._taps, ring)
-
-    def remove_tap(self, ring: FrameRing) -> None:
-        """No more of that. Unknown: nothing happens. Loop thread."""
-        self._taps = tuple(tap for tap in self._taps if tap is not ring)
-
     def _audio_callback(self, block: Block, overflowed: bool) -> None:
+        if overflowed:
+            self.captured.forget()
         self._callbacks.run(self._capture, block, overflowed)
 
     def _capture(self, block: Block) -> None:
@@ -108,9 +106,13 @@ class AudioInputHandler:
         self._amplify(scaled)
         store_int16(scaled, pcm)
         self._meter.add(pcm)
-        for tap in self._taps:
-            tap.write(pcm)
+        self._note_time()
         self.frames.write(pcm)
+
+    def _note_time(self) -> None:
+        stream, now_s = self._stream, self._callbacks.last_block_at
+        if stream is not None and now_s is not None:
+            self.captured.note(now_s - stream.delay_s, self.frames.written)
 
     def _amplify(self, scaled: F32) -> None:
         before, self._gain = self._gain, self._volume

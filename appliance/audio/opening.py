@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, cast
 
-from appliance.audio.config import AudioConfig
+import structlog
+
+from appliance.audio.config import AudioConfig, HardwareLevel
 from appliance.audio.devices import resolve
-from appliance.errors import FormatUnsupported
+from appliance.errors import AudioError, FormatUnsupported
 from appliance.ports import (
     AudioBackend,
     AudioStream,
@@ -17,6 +19,8 @@ from appliance.ports import (
     PlaybackCallback,
     StreamSpec,
 )
+
+log = structlog.get_logger()
 
 COMMON_RATES_HZ: Final = (48000, 44100, 32000, 16000, 96000, 8000)
 """What sound hardware is built for, best first; tried when a device does not say what it runs at."""
@@ -70,6 +74,18 @@ def open_first(
         f"{direction} device {info.pcm!r} refuses every format; tried {tried}, 1 and 2 channels",
         fix=f'name it as plughw:… so that ALSA converts; see "alto devices" ({_offers(info)})',
     ) from refused
+
+
+def set_hardware_level(
+    backend: AudioBackend, stream: AudioStream, direction: Direction, wanted: HardwareLevel | None
+) -> None:
+    """Set the card's own volume. One that cannot be set is told, and the sound goes on. On the device worker."""
+    if wanted is None:
+        return
+    try:
+        backend.set_level(stream.pcm, direction, wanted.control, wanted.level)
+    except AudioError as error:
+        log.warning("audio.level_failed", leg=direction, device=stream.pcm, detail=error.message, fix=error.fix)
 
 
 def _opener(

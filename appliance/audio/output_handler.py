@@ -6,9 +6,10 @@ from appliance.audio.callback import CallbackMeter
 from appliance.audio.config import AudioConfig
 from appliance.audio.convert import PlaybackConverter
 from appliance.audio.mixer import AudioMixer
-from appliance.audio.opening import open_first
+from appliance.audio.opening import open_first, set_hardware_level
 from appliance.audio.pcm import LevelMeter
-from appliance.ports import AudioBackend, AudioStream, Block, Clock, Direction
+from appliance.audio.reference import Reference
+from appliance.ports import AudioBackend, AudioStream, Block, Clock, Direction, Samples
 
 
 class AudioOutputHandler:
@@ -21,6 +22,8 @@ class AudioOutputHandler:
     def __init__(self, *, config: AudioConfig, backend: AudioBackend, clock: Clock, source: AudioMixer) -> None:
         self.config = config
         """Taken up by the next `open`; `sample_rate` must stay what it was."""
+        self.reference = Reference(config.sample_rate)
+        """What leaves the speaker, for an echo canceller."""
         self._backend = backend
         self._source = source
         self._callbacks = CallbackMeter(clock)
@@ -41,7 +44,9 @@ class AudioOutputHandler:
             callback=self._audio_callback,
             latency_ms=config.output_latency_ms,
         )
+        set_hardware_level(self._backend, stream, Direction.OUTPUT, config.output_control)
         self._source.restart()
+        self.reference.opened(stream.rate_hz)
         self._converter = PlaybackConverter(
             device_hz=stream.rate_hz,
             rate_hz=config.sample_rate,
@@ -74,6 +79,8 @@ class AudioOutputHandler:
         return self._callbacks.last_block_at
 
     def _audio_callback(self, out: Block, underflowed: bool) -> None:
+        if underflowed:
+            self.reference.interrupted()
         if not self._callbacks.run(self._play, out, underflowed):
             out.fill(0)
 
@@ -82,7 +89,14 @@ class AudioOutputHandler:
         if converter is None:
             out.fill(0)  # the first blocks may be asked for before the rate is known
         else:
-            self._meter.add(converter.fill(out))
+            played = converter.fill(out)
+            self._meter.add(played)
+            self._keep(played)
+
+    def _keep(self, played: Samples) -> None:
+        stream, now_s = self._stream, self._callbacks.last_block_at
+        if stream is not None and now_s is not None:
+            self.reference.played(played, now_s + stream.delay_s)
 
     def _speed(self) -> float:
         return self._source.speed

@@ -20,6 +20,7 @@ from appliance.audio import alsa
 from appliance.audio.cards import CardDevice, Plugging, card_devices
 from appliance.audio.chatter import quiet
 from appliance.audio.devices import card_address
+from appliance.audio.level import set_level
 from appliance.errors import AudioError, DeviceBusy, DeviceLost, DeviceMissing, FormatUnsupported
 from appliance.ports import AudioStream, Block, CaptureCallback, DeviceInfo, Direction, PlaybackCallback, StreamSpec
 
@@ -32,6 +33,7 @@ _CONTINUE: Final = 0
 
 START_S: Final = 1.0  # the slowest start seen, a suspended PulseAudio sink, took 0.45 s
 LATENCIES: Final = (1.0, 2.0, 4.0)  # times what was asked: some plugins never start on the shortest buffer
+DELAY_MAX_S: Final = 1.0  # what time stamps say beyond that is no delay: some plugins leave them unset
 CLOSE_S: Final = 1.0  # closing a pulled card returns at once (measured); a driver that hangs is left behind
 
 
@@ -87,6 +89,11 @@ class PortAudioBackend:
 
         ffi = self._start()
         return self._open(spec, Direction.OUTPUT, on_block)
+
+    def set_level(self, pcm: str, direction: Direction, control: str, level: str) -> None:
+        """See `ports.AudioBackend`."""
+        if self._asound is not None:
+            set_level(self._asound, pcm, direction, control, level)
 
     # ---- steps
 
@@ -153,6 +160,8 @@ class PortAudioStream:
         self.spec = spec
         self.began = threading.Event()
         """Set by the first callback."""
+        self.delay_s = 0.0
+        """See `ports.AudioStream`."""
         self.plugged: Plugging | None = None
         """Of the card that it runs on; None: not known."""
         self._ffi, self._library = ffi, library
@@ -164,11 +173,14 @@ class PortAudioStream:
         self._callback = ffi.callback("PaStreamCallback", self._first_then(on_block), error=_CONTINUE)
 
     def _first_then(self, on_block: Any) -> Any:
-        began = self.began
+        began, captures = self.began, self._direction is Direction.INPUT
 
         def called(*arguments: Any) -> int:
             if not began.is_set():
                 began.set()
+            times = arguments[3]
+            delay_s = times.currentTime - times.inputBufferAdcTime if captures else _to_dac_s(times)
+            self.delay_s = delay_s if 0.0 <= delay_s <= DELAY_MAX_S else 0.0
             return cast(int, on_block(*arguments))
 
         return called
@@ -240,6 +252,10 @@ class PortAudioStream:
         with quiet():
             thread.start()
             thread.join(CLOSE_S)
+
+
+def _to_dac_s(times: Any) -> float:
+    return float(times.outputBufferDacTime - times.currentTime)
 
 
 def _block(ffi: Any, pointer: Any, frames: int, channels: int) -> Block:

@@ -32,7 +32,7 @@ Sink = Callable[[bytes], Awaitable[None]]
 
 
 class TapPoint(Protocol):
-    """Where sound can be listened to: `AudioMixer` (what is heard), `AudioInputHandler` (what is said)."""
+    """Where sound can be listened to: `AudioMixer` (what is heard), `ProcessedFrames` (what is said)."""
 
     def add_tap(self, ring: FrameRing) -> None: ...
 

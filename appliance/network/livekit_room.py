@@ -1,4 +1,4 @@
-"""The real room: the only importer of livekit.rtc. Translates its events, errors and statistics.
+"""The real room: with `processing.py`, the only importer of livekit.rtc. Translates its events, errors and statistics.
 
 What the SDK (livekit 1.2.1) does that shaped this file:
 

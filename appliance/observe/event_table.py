@@ -360,6 +360,20 @@ _SOUND: Final = (
         "outage_s close to how long it was unplugged",
     ),
     Event(
+        "audio.level_failed",
+        "warning",
+        "The sound card's own volume could not be set; the sound goes on as loud as it is.",
+        {"leg": _LEG, "device": "the ALSA name", "detail": _DETAIL, "fix": _FIX},
+        "never",
+    ),
+    Event(
+        "processing.failed",
+        "error",
+        "The microphone's processing ended; its sound goes on untreated until the settings change.",
+        {"detail": _DETAIL},
+        "never",
+    ),
+    Event(
         "audio.close_stuck",
         "warning",
         "The driver does not let go of a device; alto goes on without waiting.",
@@ -378,6 +392,7 @@ _OBSERVATION: Final = (
             "input?": "section, see below",
             "output?": "section, see below",
             "mixer?": "section, see below",
+            "processing?": "section, see below",
             "process": "section, see below",
             "*": "other sections, when there are more parts",
         },

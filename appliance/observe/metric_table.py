@@ -124,6 +124,24 @@ METRICS: Final[tuple[Metric, ...]] = (
     ),
     Metric("mixer.per_stream.<id>.underruns", "number", "times that the voice ran dry", "rarely growing"),
     Metric("mixer.per_stream.<id>.frames", "samples", "sound received of it", "grows by 48000 a second"),
+    *(
+        Metric(f"processing.{name}", "flag", f"whether {what} runs", "as in audio.input.processing")
+        for name, what in (
+            ("echo_cancellation", "the echo canceller"),
+            ("noise_suppression", "the noise suppression"),
+            ("gain_control", "the gain control"),
+            ("high_pass", "the high-pass filter"),
+        )
+    ),
+    Metric("processing.duplex", "word", "who may speak when: full, ducking, half", "as in audio.duplex"),
+    Metric(
+        "processing.erle_db",
+        "dB",
+        "by how much the microphone was made softer while the speaker sounded, since the line before; null: it did not",
+        "above 20 while nobody speaks here",
+    ),
+    Metric("processing.delay_ms", "ms", "by how much the speaker's sound is known before its echo", "10"),
+    Metric("processing.misses", "10 ms frames", "frames without the speaker's sound to compare", "rarely growing"),
     Metric("process.cpu_ratio", "1 = one core", "processor time since the line before", "below 0.4 on a Pi 4"),
     Metric("process.rss_bytes", "bytes", "memory in use", "constant after the first hour, about 100 MB"),
     Metric("process.threads", "number", "threads", "constant, about 25"),

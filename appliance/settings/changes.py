@@ -21,6 +21,8 @@ class Effect(StrEnum):
 
     VOLUMES = "volumes"
     """Set on the running mixer, without a click."""
+    PROCESSING = "processing"
+    """Taken up with the next frame of the microphone."""
     INPUT = "input"
     """The microphone is opened anew; the room is not left."""
     OUTPUT = "output"
@@ -62,10 +64,19 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "audio.input.device": Effect.INPUT,
     "audio.input.volume": Effect.VOLUMES,
     "audio.input.latency_ms": Effect.INPUT,
+    "audio.input.mixer.control": Effect.INPUT,
+    "audio.input.mixer.level": Effect.INPUT,
+    "audio.input.processing.echo_cancellation": Effect.PROCESSING,
+    "audio.input.processing.noise_suppression": Effect.PROCESSING,
+    "audio.input.processing.gain_control": Effect.PROCESSING,
+    "audio.input.processing.high_pass": Effect.PROCESSING,
     "audio.output.enabled": Effect.SESSION,
     "audio.output.device": Effect.OUTPUT,
     "audio.output.volume": Effect.VOLUMES,
     "audio.output.latency_ms": Effect.OUTPUT,
+    "audio.output.mixer.control": Effect.OUTPUT,
+    "audio.output.mixer.level": Effect.OUTPUT,
+    "audio.duplex": Effect.PROCESSING,
     "audio.volumes": Effect.VOLUMES,
     # The mixer, its rings and the published track are made for these three.
     "audio.mix": Effect.SESSION,
@@ -94,6 +105,8 @@ class Changes:
     keys: tuple[str, ...] = ()
     """The dotted keys whose value changed, for the log; never their values."""
     volumes: bool = False
+    processing: bool = False
+    """Of the microphone's sound: its next frame is treated the new way."""
     input_device: bool = False
     """The microphone must be opened anew."""
     output_device: bool = False
@@ -123,6 +136,7 @@ def changes(old: Settings, new: Settings) -> Changes:
     return Changes(
         keys=tuple(keys),
         volumes=Effect.VOLUMES in effects,
+        processing=Effect.PROCESSING in effects,
         input_device=bool(effects & {Effect.INPUT, Effect.BOTH_DEVICES}),
         output_device=bool(effects & {Effect.OUTPUT, Effect.BOTH_DEVICES}),
         session=Effect.SESSION in effects,

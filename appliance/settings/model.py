@@ -41,6 +41,14 @@ class Mix(StrEnum):
     SUM = "sum"
 
 
+class Duplex(StrEnum):
+    """Who may speak when."""
+
+    FULL = "full"
+    DUCKING = "ducking"
+    HALF = "half"
+
+
 class LogFormat(StrEnum):
     """How log lines look."""
 
@@ -87,6 +95,9 @@ LISTEN: Final = Form(
 )
 VISIBLE: Final = Form(
     r"[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*", "text of 1 to 128 characters, not only blanks"
+)
+LEVEL: Final = Form(
+    r"(100|[0-9]{1,2})%|[+-]?[0-9]{1,2}(\.[0-9]{1,2})?dB", "a level such as 70% (of the control's range) or -6dB"
 )
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(VISIBLE)]
@@ -159,6 +170,41 @@ class LiveKitSettings(Section):
         return self
 
 
+class HardwareMixer(Section):
+    """A volume control of the sound card itself."""
+
+    control: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="The control's name as alsamixer shows it, e.g. Mic, Capture, Speaker or PCM. Set whenever the "
+        "device is opened, and switched on. Default: the card is left as it is.",
+    )
+    level: Annotated[str, AfterValidator(LEVEL)] = Field(
+        "100%",
+        description="What the control is set to: 0% to 100% of its range, or decibels such as -6dB where the card "
+        "knows them.",
+    )
+
+
+class ProcessingSettings(Section):
+    """What is done to the microphone's sound."""
+
+    echo_cancellation: bool = Field(
+        False,
+        description="Takes what the speaker plays out of what the microphone hears. true for a speaker and a "
+        "microphone in one room; needless with a headset or a handset. Costs about 1 % of a processor on a PC, far "
+        "more on a small board: see duplex for the cheap ways.",
+    )
+    noise_suppression: bool = Field(
+        False, description="Takes steady noise (fans, traffic) away; other sounds than speech suffer."
+    )
+    gain_control: bool = Field(
+        False, description="Makes soft and distant voices louder and loud ones softer; raises the noise with them."
+    )
+    high_pass: bool = Field(False, description="Takes rumble below 100 Hz away.")
+
+
 class InputSettings(Section):
     """The microphone."""
 
@@ -180,6 +226,13 @@ class InputSettings(Section):
         strict=False,
         description="Buffer asked of the sound card, in ms. Less delay when small, clicks when too small. Default: "
         "twice the block.",
+    )
+    mixer: HardwareMixer = Field(
+        default_factory=HardwareMixer, description="The sound card's own control for the microphone."
+    )
+    processing: ProcessingSettings = Field(
+        default_factory=ProcessingSettings,
+        description="What is done to the microphone's sound; each may be switched while a call runs.",
     )
 
 
@@ -205,6 +258,9 @@ class OutputSettings(Section):
         description="Buffer asked of the sound card, in ms. Less delay when small, gaps when too small. Default: "
         "twice the block.",
     )
+    mixer: HardwareMixer = Field(
+        default_factory=HardwareMixer, description="The sound card's own control for the speaker."
+    )
 
 
 class AudioSettings(Section):
@@ -221,6 +277,13 @@ class AudioSettings(Section):
         strict=False,
         description="average: the voices that sound are averaged, which never clips; sum: they are added, which keeps "
         "each as loud as alone, and a limiter catches the peaks.",
+    )
+    duplex: Duplex = Field(
+        Duplex.FULL,
+        strict=False,
+        description="full: everybody may speak at any time; ducking: the speaker is 18 dB softer while somebody speaks "
+        "here; half: the microphone is silent while the speaker sounds. The latter two keep echo away on a board that "
+        "is too slow for echo_cancellation.",
     )
     block_ms: Literal[5, 10, 20, 50] = Field(
         10,

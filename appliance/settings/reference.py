@@ -36,8 +36,10 @@ _EXAMPLES: Final = {
     "livekit.embedded.binary": "/usr/local/bin/livekit-server",
     "audio.input.device": "plughw:CARD=Device",
     "audio.input.latency_ms": "20",
+    "audio.input.mixer.control": "Mic",
     "audio.output.device": "plughw:CARD=Device",
     "audio.output.latency_ms": "20",
+    "audio.output.mixer.control": "Speaker",
     "metrics.listen": "127.0.0.1:9477",
     "status.socket": "/run/alto/kitchen.sock",
 }

@@ -11,7 +11,6 @@ import pytest
 
 from appliance.audio.config import AudioConfig
 from appliance.audio.input_handler import AudioInputHandler
-from appliance.audio.ring import FrameRing
 from appliance.clock import SystemClock
 from appliance.errors import DeviceMissing
 from appliance.ports import Block, DeviceInfo, Samples
@@ -198,20 +197,6 @@ def test_a_fault_in_the_callback_is_counted_and_goes_no_further() -> None:
     assert backend.feed("Mic", mono(noise(1, FRAME)))
     assert handler.get_metrics()["errors"] == 1
     assert handler.get_metrics()["blocks"] == 2
-
-
-def test_a_tap_hears_what_is_sent_and_takes_nothing() -> None:
-    handler, backend = opened(AudioConfig(input_volume=2.0))
-    tap = FrameRing(4800)
-    handler.add_tap(tap)
-    sound = noise(1, 960)
-    assert np.array_equal(hear(handler, backend, mono(sound)), 2 * sound)
-    heard = np.zeros(960, np.int16)
-    assert tap.take(heard)
-    assert np.array_equal(heard, 2 * sound)
-    handler.remove_tap(tap)
-    hear(handler, backend, mono(sound))
-    assert tap.fill == 0
 
 
 def test_a_stuck_event_loop_does_not_stall_the_callback() -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import pytest
+import structlog.testing
 
-from appliance.audio.config import AudioConfig
+from appliance.audio.config import AudioConfig, HardwareLevel
+from appliance.audio.input_handler import AudioInputHandler
+from appliance.audio.mixer import AudioMixer
 from appliance.audio.opening import COMMON_RATES_HZ, ladder, open_first
+from appliance.audio.output_handler import AudioOutputHandler
+from appliance.clock import SystemClock
 from appliance.errors import DeviceBusy, DeviceMissing, FormatUnsupported
 from appliance.ports import AudioStream, Block, DeviceInfo, Direction
 from tests.fakes.backend import FakeBackend, usb_card
@@ -115,3 +121,34 @@ def test_a_card_under_another_index_is_found_by_its_id() -> None:
     backend.plug(CARD, index=3)
     assert open_card(backend, "hw:3,0").pcm == "hw:3,0"
     assert open_card(backend, "Device", Direction.INPUT).pcm == "plughw:CARD=Device"
+
+
+def test_the_cards_own_volume_is_set_at_every_open() -> None:
+    backend = FakeBackend([CARD])
+    levels = backend.controls[(CARD.pcm, Direction.OUTPUT)] = {"Speaker": "20%"}
+    speaker = AudioOutputHandler(
+        config=AudioConfig(output_device="Device", output_control=HardwareLevel("Speaker", "70%")),
+        backend=backend,
+        clock=SystemClock(),
+        source=AudioMixer(),
+    )
+    with contextlib.closing(speaker):
+        speaker.open()
+        assert levels == {"Speaker": "70%"}
+        levels["Speaker"] = "10%"
+        speaker.open()
+        assert levels == {"Speaker": "70%"}
+
+
+def test_a_volume_that_cannot_be_set_is_told_and_the_sound_goes_on() -> None:
+    backend = FakeBackend([CARD])
+    backend.controls[(CARD.pcm, Direction.INPUT)] = {"Mic": "20%", "Line": "20%"}
+    wanted = HardwareLevel("Mice", "70%")
+    microphone = AudioInputHandler(
+        config=AudioConfig(input_device="Device", input_control=wanted), backend=backend, clock=SystemClock()
+    )
+    with contextlib.closing(microphone), structlog.testing.capture_logs() as lines:
+        microphone.open()
+        assert microphone.stream is not None
+    assert [line["event"] for line in lines] == ["audio.level_failed"]
+    assert "Mic, Line" in lines[0]["fix"]

@@ -38,6 +38,7 @@ def test_playing_eight_voices_at_a_speed_of_its_own_needs_no_memory(rate_hz: int
     config = AudioConfig(output_device="hw:0")
     handler = AudioOutputHandler(config=config, backend=card(rate_hz), clock=clock, source=mixer)
     handler.open()
+    handler.reference.wanted = True  # as with an echo canceller
     sounds = {f"s{index}": noise(index, FRAME) for index in range(8)}
     out = np.zeros((rate_hz // 100, 2), np.int16)
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from appliance.audio.portaudio import PortAudioBackend
-from appliance.errors import AudioError, DeviceMissing, FormatUnsupported
-from appliance.ports import AudioBackend, AudioStream, Block, DeviceInfo, StreamSpec
+from appliance.errors import AudioError, ControlMissing, DeviceMissing, FormatUnsupported
+from appliance.ports import AudioBackend, AudioStream, Block, DeviceInfo, Direction, StreamSpec
 from tests.fakes.backend import FakeBackend
 from tests.harness.sound import SoundStation, VirtualSound
 from tests.harness.wait import until
@@ -178,6 +178,24 @@ def test_what_the_callback_fills_in_is_played(world: World) -> None:
     loudest = world.played()
     with playing(world, Mouth(), spec(world.speaker)):
         until(lambda: loudest() == LEVEL, SOON_S, lambda: f"level {LEVEL} at the speaker, heard {loudest()}")
+
+
+def test_a_callback_can_tell_how_far_from_the_air_it_is(world: World) -> None:
+    delays_s: list[float] = []
+    ear, mouth = Ear(), Mouth()
+    with capturing(world, ear, spec(world.mic)) as captured, playing(world, mouth, spec(world.speaker)) as played:
+        ear.wait(10)
+        mouth.wait(10)
+        delays_s += [captured.delay_s, played.delay_s]
+    assert all(0.0 <= delay_s < 1.0 for delay_s in delays_s)
+    assert delays_s[1] > 0.0, "what is played now waits in the device's buffer"
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+def test_a_volume_control_that_is_not_there_is_refused(world: World, direction: Direction) -> None:
+    with pytest.raises(ControlMissing) as refused:
+        world.backend().set_level(world.mic, direction, "No such control", "70%")
+    assert refused.value.fix
 
 
 def test_callbacks_do_not_run_on_the_thread_that_opened(world: World) -> None:

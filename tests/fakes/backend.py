@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 
 from appliance.audio.devices import SEE, can, channels, same_device
-from appliance.errors import AltoError, DeviceBusy, DeviceLost, DeviceMissing, FormatUnsupported
+from appliance.errors import AltoError, ControlMissing, DeviceBusy, DeviceLost, DeviceMissing, FormatUnsupported
 from appliance.ports import Block, CaptureCallback, DeviceInfo, Direction, PlaybackCallback, StreamSpec
 
 Source = Callable[[int, int, int, int], Block]
@@ -136,6 +136,10 @@ class FakeStream:
         return self.spec.latency_s
 
     @property
+    def delay_s(self) -> float:
+        return self.block_s if self.direction is Direction.INPUT else self.spec.latency_s
+
+    @property
     def gone(self) -> bool:
         return not self.alive
 
@@ -165,6 +169,8 @@ class FakeBackend:
         self._now_s = 0.0
         self.blocks: Counter[Direction] = Counter()
         """Callbacks of `advance`, `run` and `beat` by direction, ever."""
+        self.controls: dict[tuple[str, Direction], dict[str, str]] = {}
+        """What volume controls there are, by pcm and direction, and what they are set to; a test puts them there."""
         self.opened: list[StreamSpec] = []
         """Every spec that was opened, in order; a refused one is not in it."""
         for info in devices:
@@ -182,6 +188,12 @@ class FakeBackend:
 
     def open_playback(self, spec: StreamSpec, callback: PlaybackCallback) -> FakeStream:
         return self._open(spec, Direction.OUTPUT, callback)
+
+    def set_level(self, pcm: str, direction: Direction, control: str, level: str) -> None:
+        there = self.controls.get((pcm, direction), {})
+        if control not in there:
+            raise ControlMissing(f"{pcm!r} has no control {control!r}", fix=f"use one of {', '.join(there)}")
+        there[control] = level
 
     # ---- what a test does to the devices
 

@@ -19,7 +19,7 @@ from appliance.network import capture
 from appliance.network.entrance import Entrance
 from appliance.network.servertime import ServerTime
 from appliance.network.token import token_source
-from appliance.orchestrator import AudioClientOrchestrator, audio_config
+from appliance.orchestrator import AudioClientOrchestrator, audio_config, treatment
 from appliance.ports import AudioBackend, BlockingCalls, Clock, Session, SessionFactory
 from appliance.settings.changes import changes
 from appliance.settings.model import Settings
@@ -58,6 +58,7 @@ def new_sessions(server: FakeServer, backend: AudioBackend, worker: BlockingCall
             worker=worker,
             clock=clock,
             volumes=settings.audio.volumes,
+            treated=treatment(settings),
             tolerant=True,
             connect_s=settings.livekit.connect_timeout_s,
             device_retry_s=settings.supervisor.device_retry_s,
