@@ -13,6 +13,7 @@ from appliance.audio.opening import open_first
 from appliance.audio.pcm import F32, GainRamp, LevelMeter, Scratch, checked_volume, store_int16
 from appliance.audio.ring import FrameRing
 from appliance.ports import AudioBackend, AudioStream, Block, Clock, Direction
+from appliance.seam import join, remember, tail_of
 
 WAITING_S: Final = 0.1  # as much as a hiccup of the event loop; what is older is better lost than late
 
@@ -35,6 +36,8 @@ class AudioInputHandler:
         self._gain = self._volume
         self._ramp = GainRamp(config.samples_per_channel)
         self._pcm = Scratch(np.int16, config.samples_per_channel)
+        self._tail = tail_of(config.sample_rate)
+        self._lost = False
         self._taps: tuple[FrameRing, ...] = ()
         self._stream: AudioStream | None = None
         self._converter: CaptureConverter | None = None
@@ -97,6 +100,7 @@ class AudioInputHandler:
         self._taps = tuple(tap for tap in self._taps if tap is not ring)
 
     def _audio_callback(self, block: Block, overflowed: bool) -> None:
+        self._lost |= overflowed
         self._callbacks.run(self._capture, block, overflowed)
 
     def _capture(self, block: Block) -> None:
@@ -107,6 +111,10 @@ class AudioInputHandler:
         pcm = self._pcm.get(scaled.size)
         self._amplify(scaled)
         store_int16(scaled, pcm)
+        if self._lost:
+            self._lost = False
+            join(pcm, self._tail)
+        remember(pcm, self._tail)
         self._meter.add(pcm)
         for tap in self._taps:
             tap.write(pcm)

@@ -136,7 +136,7 @@ def test_metrics_say_how_the_microphone_is_doing() -> None:
     metrics = handler.get_metrics()
     assert handler.last_block_at is not None
     assert before <= handler.last_block_at <= time.monotonic()
-    assert metrics.pop("level_dbfs") == pytest.approx(-3, abs=0.2)
+    assert metrics.pop("level_dbfs") == pytest.approx(-3, abs=1.0)  # the seam is softer
     assert metrics.pop("callback_ms_max") >= metrics.pop("callback_ms_p50") > 0  # type: ignore[operator]
     assert metrics.pop("callback_ms_p99") > 0  # type: ignore[operator]
     assert metrics.pop("callback_gap_ms_max") >= 0  # type: ignore[operator]
