@@ -56,7 +56,10 @@ class AudioInputHandler:
             latency_ms=config.input_latency_ms,
         )
         self._converter = CaptureConverter(
-            device_hz=stream.rate_hz, rate_hz=config.sample_rate, block_frames=config.samples_per_channel
+            device_hz=stream.rate_hz,
+            rate_hz=config.sample_rate,
+            block_frames=config.samples_per_channel,
+            channel=config.input_channel,
         )
 
     def close(self) -> None:

@@ -121,7 +121,10 @@ class _Microphone:
 
     def opened(self, stream: AudioStream, config: AudioConfig) -> None:
         self._converter = CaptureConverter(
-            device_hz=stream.rate_hz, rate_hz=config.sample_rate, block_frames=config.samples_per_channel
+            device_hz=stream.rate_hz,
+            rate_hz=config.sample_rate,
+            block_frames=config.samples_per_channel,
+            channel=config.input_channel,
         )
 
     def __call__(self, block: Block, overflowed: bool) -> None:

@@ -255,3 +255,27 @@ def test_a_reader_thread_gets_every_frame_of_a_running_microphone() -> None:
                 taken.append(frame.copy())
     steps = np.diff(np.concatenate(taken[:15]).astype(int))
     assert set(steps.tolist()) <= {1, 1 - 30000}
+
+
+STEREO_MIC = DeviceInfo(MIC.pcm, "Mic", card_id="Mic", input_channels=2)
+
+
+@pytest.mark.parametrize(("channel", "level"), [("left", 1000), ("right", 3000), ("mix", 2000)])
+def test_one_side_of_a_stereo_microphone_can_be_chosen(channel: str, level: int) -> None:
+    handler, backend = opened(AudioConfig(input_channel=channel), STEREO_MIC)
+    if channel == "mix":
+        backend.refuse("Mic", channels=(1,))  # a card that only does stereo; else ALSA is left to mix
+        handler.open()
+    assert backend.opened[-1].channels == 2
+    both = np.tile(np.array([[1000, 3000]], np.int16), (FRAME, 1))
+    assert set(hear(handler, backend, both)) == {level}
+
+
+@pytest.mark.parametrize("channel", ["left", "right"])
+def test_a_microphone_with_one_channel_has_no_sides(channel: str) -> None:
+    backend = FakeBackend([MIC])
+    backend.refuse("Mic", channels=(2,))
+    handler = AudioInputHandler(config=AudioConfig(input_channel=channel), backend=backend, clock=SystemClock())
+    handler.open()
+    sound = noise(1, FRAME)
+    assert np.array_equal(hear(handler, backend, mono(sound)), sound)
