@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,9 +21,9 @@ from appliance.doctor.latency import Measured, Setup, Timeline, examine, measure
 from appliance.doctor.marks import Loop
 from appliance.doctor.results import Result, Verdict, exit_code
 from appliance.ports import AudioStream, Block, CaptureCallback, StreamSpec
-from appliance.realtime import PRIORITY
 from tests.fakes.backend import FakeBackend, usb_card
 from tests.harness.oddsound import looped
+from tests.harness.processes import going_first
 from tests.harness.sound import VirtualSound
 from tests.harness.station import ROOT
 
@@ -224,21 +221,6 @@ def cable(sound: VirtualSound) -> Iterator[tuple[str, str]]:
         yield station.speaker_pcm, microphone
 
 
-def undisturbed(measurement: Callable[[], Measured]) -> Measured:
-    """On a thread that goes before others, as all of a station does; what PortAudio starts inherits it."""
-    found: list[Measured] = []
-
-    def work() -> None:
-        with contextlib.suppress(OSError):  # not allowed here
-            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
-        found.append(measurement())
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    return found[0]
-
-
 @pytest.mark.device
 @pytest.mark.slow
 def test_a_known_delay_in_a_real_loop_is_told_within_two_milliseconds(cable: tuple[str, str]) -> None:
@@ -246,7 +228,8 @@ def test_a_known_delay_in_a_real_loop_is_told_within_two_milliseconds(cable: tup
     half_s = marks.LEAD_S + marks.MARKS / 2 * marks.PERIOD_S - 0.1
     config = AudioConfig(input_device=microphone, output_device=speaker)
     setup = Setup(Held(EXTRA_MS, half_s), config, SystemClock(), LEVEL_DBFS)
-    found = undisturbed(lambda: measure(setup)).loop
+    with going_first():
+        found = measure(setup).loop
     assert len(found.delays_ms) == marks.MARKS
     first, last = found.delays_ms[: marks.MARKS // 2], found.delays_ms[marks.MARKS // 2 :]
     assert np.median(last) - np.median(first) == pytest.approx(EXTRA_MS, abs=2.0)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
+from typing import Final
 
-from tests.harness.sound import SoundStation, VirtualSound
+from appliance.ports import Samples, VoiceSink
+from tests.harness.sound import RATE_HZ, SoundStation, VirtualSound
 
-PACTL_S = 10.0
+PACTL_S: Final = 10.0
+TICK_S: Final = 0.005
 
 
 @contextlib.contextmanager
@@ -45,3 +50,25 @@ def _pactl(sound: VirtualSound, *words: str) -> str:
         ["pactl", *words], env={**os.environ, **sound.env}, capture_output=True, text=True, timeout=PACTL_S, check=True
     )
     return done.stdout.strip()
+
+
+@contextlib.contextmanager
+def talking(mixer: VoiceSink, voice: Samples) -> Iterator[None]:
+    """Somebody says that over and over, 10 ms after 10 ms. `voice`: int16 at 48 kHz, whole frames."""
+    over = threading.Event()
+    frames = voice.reshape(-1, RATE_HZ // 100)
+
+    def talk() -> None:
+        began, said = time.monotonic(), 0
+        while not over.wait(TICK_S):
+            while said < (time.monotonic() - began) * 100:
+                mixer.add_audio_data(frames[said % len(frames)], "bob")
+                said += 1
+
+    thread = threading.Thread(target=talk, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
