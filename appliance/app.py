@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from appliance import realtime
 from appliance.afresh import HeldSignals, MemoryWatch, release_signals
 from appliance.audio.portaudio import PortAudioBackend
 from appliance.audio.worker import DeviceWorker
@@ -70,6 +71,24 @@ async def examine(load: Callable[[], Loaded], socket: Callable[[], Path]) -> lis
             state_dir=state_dir(),
         )
     )
+
+
+def measure_loop(loaded: Loaded, socket: Path, level_dbfs: float) -> list[Result]:
+    """`alto doctor --latency`: how long sound takes through the devices of alto.yaml. Blocks for some seconds."""
+    from appliance.doctor import latency
+    from appliance.observe import client
+
+    try:
+        client.query(socket)
+        runs = True
+    except client.NoStation:
+        runs = False
+    except client.StationError:
+        runs = True  # it may not be asked, or hangs; it is there
+    realtime.claim()  # as the station does: its delay is what is asked for
+    config = audio_config(loaded.settings)
+    setup = latency.Setup(PortAudioBackend(), config, SystemClock(), level_dbfs)
+    return latency.examine(setup, station_runs=runs)
 
 
 def end_soon(code: int, after_s: float = EXIT_S) -> None:

@@ -168,6 +168,26 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
     _add_station(parser)
     _add_json(parser)
+    parser.add_argument(
+        "--latency",
+        action="store_true",
+        help="instead: play marks for six seconds and find them in the microphone, through the air or a cable from "
+        "speaker to microphone; stop the station first",
+    )
+    parser.add_argument(
+        "--level",
+        type=_level,
+        default=-18.0,
+        metavar="DBFS",
+        help="how loud the marks are, -60 to -3 (default: -18); with --latency",
+    )
+
+
+def _level(text: str) -> float:
+    value = float(text)
+    if not -60.0 <= value <= -3.0:  # above, the marks' overtones would be the speaker's, below nobody hears them
+        raise argparse.ArgumentTypeError(f"{text}: -60 to -3 dBFS")
+    return value
 
 
 # ---- the commands ------------------------------------------------------------------------------------------------
@@ -277,9 +297,12 @@ def doctor(args: argparse.Namespace) -> int:
     import asyncio
 
     from appliance import doctor as doctor_
-    from appliance.app import examine
+    from appliance.app import examine, measure_loop
 
-    results = asyncio.run(examine(lambda: _load(args), lambda: _socket(args)))
+    if args.latency:
+        results = measure_loop(_load(args), _socket(args), args.level)
+    else:
+        results = asyncio.run(examine(lambda: _load(args), lambda: _socket(args)))
     print(json.dumps(doctor_.as_json(results), indent=2) if args.json else doctor_.render(results))
     return doctor_.exit_code(results)
 

@@ -45,6 +45,7 @@ def audio_config(settings: Settings) -> AudioConfig:
         input_device=audio.input.device,
         output_device=audio.output.device,
         volume=audio.output.volume,
+        input_channel=audio.input.channel.value,
         input_volume=audio.input.volume,
         no_capture=not audio.input.enabled,
         no_playback=not audio.output.enabled,

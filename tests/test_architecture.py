@@ -15,6 +15,7 @@ LAYERS: Final = {
     "ports": 0,
     "errors": 0,
     "clock": 0,
+    "seam": 1,
     "settings": 1,
     "observe": 2,
     "audio": 3,

@@ -10,6 +10,8 @@ from appliance.ports import AUDIO_FRAME_MS
 
 RATES_HZ: Final = (8000, 16000, 24000, 32000, 48000)  # whole samples in 10 ms, and what the SDK encodes
 
+CHANNELS: Final = ("mix", "left", "right")
+
 
 class AudioConfigInvalid(AltoError):
     """A number that the native code would abort the process on; refused in Python first."""
@@ -50,6 +52,8 @@ class AudioConfig:
     """Talk only: nothing is played."""
     no_capture: bool = False
     """Listen only: no microphone is opened."""
+    input_channel: str = "mix"
+    """`mix`, or of a stereo microphone `left` or `right` alone."""
     input_volume: float = 1.0
     """Gain of the microphone, 0.0 to 4.0."""
     mix: str = "average"
@@ -78,6 +82,8 @@ class AudioConfig:
                 raise AudioConfigInvalid(f"{name} {value}", fix="use 0.0 to 4.0")
         if self.mix not in ("average", "sum"):
             raise AudioConfigInvalid(f"mix {self.mix!r}", fix="use average or sum")
+        if self.input_channel not in CHANNELS:
+            raise AudioConfigInvalid(f"input_channel {self.input_channel!r}", fix=f"use one of {CHANNELS}")
         if self.playout_ms < AUDIO_FRAME_MS:
             raise AudioConfigInvalid(f"playout_ms {self.playout_ms}", fix=f"use {AUDIO_FRAME_MS} or more")
 

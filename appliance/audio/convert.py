@@ -37,13 +37,17 @@ def resampler(from_hz: int, to_hz: int) -> Callable[[F32], F32] | None:
 class CaptureConverter:
     """Device blocks in, mono at our rate out."""
 
-    def __init__(self, *, device_hz: int, rate_hz: int, block_frames: int) -> None:
+    def __init__(self, *, device_hz: int, rate_hz: int, block_frames: int, channel: str = "mix") -> None:
+        """`channel`: see `AudioConfig.input_channel`; of a device with one channel it is that one."""
+        self._one = {"left": slice(0, 1), "right": slice(1, 2)}.get(channel)
         self._resample = resampler(device_hz, rate_hz)
         self._mono = Scratch(np.float32, block_frames)
         self._spare = Scratch(np.float32, block_frames)
 
     def convert(self, block: Block) -> F32:
         """Scaled float32, valid until the next call. Resampled sound may be a few samples longer or shorter."""
+        if self._one is not None and block.shape[1] > 1:
+            block = block[:, self._one]
         mono = mix_down(block, self._mono.get(len(block)), self._spare.get(len(block)))
         return mono if self._resample is None else self._resample(mono)
 

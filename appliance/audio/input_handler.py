@@ -14,6 +14,7 @@ from appliance.audio.opening import open_first, set_hardware_level
 from appliance.audio.pcm import F32, GainRamp, LevelMeter, Scratch, checked_volume, store_int16
 from appliance.audio.ring import FrameRing
 from appliance.ports import AudioBackend, AudioStream, Block, Clock, Direction
+from appliance.seam import join, remember, tail_of
 
 WAITING_S: Final = 0.1  # as much as a hiccup of the event loop; what is older is better lost than late
 
@@ -38,6 +39,8 @@ class AudioInputHandler:
         self._gain = self._volume
         self._ramp = GainRamp(config.samples_per_channel)
         self._pcm = Scratch(np.int16, config.samples_per_channel)
+        self._tail = tail_of(config.sample_rate)
+        self._lost = False
         self._stream: AudioStream | None = None
         self._converter: CaptureConverter | None = None
 
@@ -57,7 +60,10 @@ class AudioInputHandler:
         )
         set_hardware_level(self._backend, stream, Direction.INPUT, config.input_control)
         self._converter = CaptureConverter(
-            device_hz=stream.rate_hz, rate_hz=config.sample_rate, block_frames=config.samples_per_channel
+            device_hz=stream.rate_hz,
+            rate_hz=config.sample_rate,
+            block_frames=config.samples_per_channel,
+            channel=config.input_channel,
         )
 
     def close(self) -> None:
@@ -95,6 +101,7 @@ class AudioInputHandler:
     def _audio_callback(self, block: Block, overflowed: bool) -> None:
         if overflowed:
             self.captured.forget()
+        self._lost |= overflowed
         self._callbacks.run(self._capture, block, overflowed)
 
     def _capture(self, block: Block) -> None:
@@ -105,6 +112,10 @@ class AudioInputHandler:
         pcm = self._pcm.get(scaled.size)
         self._amplify(scaled)
         store_int16(scaled, pcm)
+        if self._lost:
+            self._lost = False
+            join(pcm, self._tail)
+        remember(pcm, self._tail)
         self._meter.add(pcm)
         self._note_time()
         self.frames.write(pcm)

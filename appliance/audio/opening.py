@@ -31,9 +31,13 @@ LATENCY_BLOCKS: Final = 2.0  # two blocks: one is played or filled while the oth
 def ladder(
     info: DeviceInfo, direction: Direction, config: AudioConfig, latency_ms: float | None
 ) -> tuple[StreamSpec, ...]:
-    """The formats to try, best first: ours, then in stereo, then the device's own rates. Pure."""
+    """The formats to try, best first: ours, then in stereo, then the device's own rates. Pure.
+
+    Where one side of the microphone is wanted, stereo comes first: asked for one channel, ALSA would mix.
+    """
     most = info.input_channels if direction is Direction.INPUT else info.output_channels
-    channels = [1, 2] + ([most] if most > 2 else [])
+    one_side = direction is Direction.INPUT and config.input_channel != "mix"
+    channels = ([2, 1] if one_side else [1, 2]) + ([most] if most > 2 else [])
     own = sorted(info.rates_hz, key=_preference) or COMMON_RATES_HZ
     rates = [config.sample_rate, *(rate for rate in own if rate != config.sample_rate)]
     latency_s = latency_ms / 1000 if latency_ms is not None else LATENCY_BLOCKS * config.block_s

@@ -17,6 +17,7 @@ import structlog
 
 from appliance.errors import NetworkError, Stalled
 from appliance.ports import AUDIO_FRAME_MS, Clock, FrameSource, Samples
+from appliance.seam import join, remember, tail_of
 
 log = structlog.get_logger()
 
@@ -49,6 +50,7 @@ class CapturePump:
         self._on_failure = on_failure
         self._frame = np.zeros(sample_rate * AUDIO_FRAME_MS // 1000, np.int16)
         self._silence = np.zeros_like(self._frame)
+        self._tail = tail_of(sample_rate)
         self._woken = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -98,6 +100,8 @@ class CapturePump:
     async def _forward(self) -> None:
         sent = 0
         while self._frames.take(self._frame):
+            if not sent and self._clock.monotonic() - self._last_frame_s >= QUIET_S:
+                join(self._frame, self._tail)  # after silence, or a stall in which frames were lost
             await self._send_one(self._frame)
             sent += 1
         if sent:
@@ -116,6 +120,8 @@ class CapturePump:
             self._filled += owed - 1
             owed = 1
         for _ in range(min(owed, CATCH_UP_FRAMES)):
+            self._silence.fill(0)
+            join(self._silence, self._tail)
             await self._send_one(self._silence)
             self._filled += 1
             self.silence_frames += 1
@@ -128,6 +134,7 @@ class CapturePump:
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._send(frame)
+            remember(frame, self._tail)
         except TimeoutError:
             raise Stalled(f"the encoder took no frame for {SEND_TIMEOUT_S:g} s") from None
 

@@ -148,6 +148,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("process.fds", "number", "open files and sockets", "constant, below 100"),
     Metric("process.uptime_s", "s", "since the process started", "growing"),
     Metric("process.loop_lag_ms_max", "ms", "longest time that the event loop was late, since the line before", "< 20"),
+    Metric("process.loop_stalls", "number", "times that the event loop was 50 ms late or more", "rarely growing"),
     Metric(
         "process.gc_ms_max", "ms", "longest garbage collection since the line before: no Python thread runs", "below 5"
     ),

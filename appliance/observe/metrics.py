@@ -20,6 +20,7 @@ log = structlog.get_logger()
 BEAT_S: Final = (
     0.1  # how finely lateness of the loop is seen; ten wake-ups a second cost nothing beside the audio's 100
 )
+LOOP_STALL_S: Final = 0.05  # five frames: by then a voice that waits 20 ms, as it does by default, has run dry
 FRESH_S: Final = 1.0  # a processor share over less than a second jumps about
 SAME_LOOK_S: Final = 0.03  # two looks closer than three blocks are one: a level over less says nothing
 
@@ -50,6 +51,7 @@ class MetricsReporter:
         self._scraped = Spans(self._started_at)
         self._last_look: tuple[float, Figures] = (float("-inf"), {})
         self._lag_s_max = 0.0
+        self._loop_stalls = 0
         self._pauses = GcPauses()
         self._changed = asyncio.Event()
         self._source_fails = False
@@ -120,7 +122,9 @@ class MetricsReporter:
         while True:
             due = self._clock.monotonic() + BEAT_S
             await asyncio.sleep(BEAT_S)
-            self._lag_s_max = max(self._lag_s_max, self._clock.monotonic() - due)
+            lag_s = self._clock.monotonic() - due
+            self._lag_s_max = max(self._lag_s_max, lag_s)
+            self._loop_stalls += lag_s >= LOOP_STALL_S
 
     def _sections(self) -> Figures:
         try:
@@ -146,6 +150,7 @@ class MetricsReporter:
             "fds": after.fds,
             "uptime_s": round(now - self._started_at, 1),
             "loop_lag_ms_max": round(self._lag_s_max * 1000, 1),
+            "loop_stalls": self._loop_stalls,
             "gc_ms_max": round(self._pauses.longest_s * 1000, 1),
             "gc_stalls": self._pauses.stalls,
             "log_lines_dropped": self._lines_dropped(),

@@ -62,6 +62,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     # The track is published for a whole stay: a microphone that was switched off must be gone for everybody.
     "audio.input.enabled": Effect.SESSION,
     "audio.input.device": Effect.INPUT,
+    "audio.input.channel": Effect.INPUT,
     "audio.input.volume": Effect.VOLUMES,
     "audio.input.latency_ms": Effect.INPUT,
     "audio.input.mixer.control": Effect.INPUT,

@@ -49,6 +49,14 @@ class Duplex(StrEnum):
     HALF = "half"
 
 
+class Channel(StrEnum):
+    """Which of a microphone's channels is sent."""
+
+    MIX = "mix"
+    LEFT = "left"
+    RIGHT = "right"
+
+
 class LogFormat(StrEnum):
     """How log lines look."""
 
@@ -215,6 +223,12 @@ class InputSettings(Section):
         max_length=256,
         description='The microphone: a string from "alto devices", a card id, or part of a name. Default: the '
         "system's default.",
+    )
+    channel: Channel = Field(
+        Channel.MIX,
+        strict=False,
+        description="mix: both channels of a stereo device are averaged, and of more than two the first is taken; "
+        "left or right: that one alone, for a device whose microphone is on one side (mix makes it 6 dB softer).",
     )
     volume: Volume = Field(
         1.0, description="Gain of the microphone, 0.0 to 4.0; 1.0 leaves it as it is, 2.0 is +6 dB. Too much clips."

@@ -135,7 +135,7 @@ def test_metrics_say_how_the_microphone_is_doing() -> None:
     metrics = handler.get_metrics()
     assert handler.last_block_at is not None
     assert before <= handler.last_block_at <= time.monotonic()
-    assert metrics.pop("level_dbfs") == pytest.approx(-3, abs=0.2)
+    assert metrics.pop("level_dbfs") == pytest.approx(-3, abs=1.0)  # the seam is softer
     assert metrics.pop("callback_ms_max") >= metrics.pop("callback_ms_p50") > 0  # type: ignore[operator]
     assert metrics.pop("callback_ms_p99") > 0  # type: ignore[operator]
     assert metrics.pop("callback_gap_ms_max") >= 0  # type: ignore[operator]
@@ -240,3 +240,27 @@ def test_a_reader_thread_gets_every_frame_of_a_running_microphone() -> None:
                 taken.append(frame.copy())
     steps = np.diff(np.concatenate(taken[:15]).astype(int))
     assert set(steps.tolist()) <= {1, 1 - 30000}
+
+
+STEREO_MIC = DeviceInfo(MIC.pcm, "Mic", card_id="Mic", input_channels=2)
+
+
+@pytest.mark.parametrize(("channel", "level"), [("left", 1000), ("right", 3000), ("mix", 2000)])
+def test_one_side_of_a_stereo_microphone_can_be_chosen(channel: str, level: int) -> None:
+    handler, backend = opened(AudioConfig(input_channel=channel), STEREO_MIC)
+    if channel == "mix":
+        backend.refuse("Mic", channels=(1,))  # a card that only does stereo; else ALSA is left to mix
+        handler.open()
+    assert backend.opened[-1].channels == 2
+    both = np.tile(np.array([[1000, 3000]], np.int16), (FRAME, 1))
+    assert set(hear(handler, backend, both)) == {level}
+
+
+@pytest.mark.parametrize("channel", ["left", "right"])
+def test_a_microphone_with_one_channel_has_no_sides(channel: str) -> None:
+    backend = FakeBackend([MIC])
+    backend.refuse("Mic", channels=(2,))
+    handler = AudioInputHandler(config=AudioConfig(input_channel=channel), backend=backend, clock=SystemClock())
+    handler.open()
+    sound = noise(1, FRAME)
+    assert np.array_equal(hear(handler, backend, mono(sound)), sound)

@@ -99,11 +99,11 @@ def grew(lines: Sequence[Mapping[str, object]]) -> Figures:
 
 
 COUNTED: Final = {
-    "input": ("overruns", "dropped", "errors"),
-    "output": ("underruns", "xruns", "errors"),
-    "mixer": ("underruns", "errors", "trimmed_ms", "stretched_ms", "dropped"),
+    "input": ("overruns", "dropped", "late_calls", "errors"),
+    "output": ("underruns", "xruns", "late_calls", "errors"),
+    "mixer": ("underruns", "errors", "trimmed_ms", "stretched_ms", "bridged", "dropped"),
     "network": ("frames_dropped", "silence_frames", "reconnects"),
-    "process": ("log_lines_dropped",),
+    "process": ("loop_stalls", "gc_stalls", "log_lines_dropped"),
 }
 
 

@@ -60,3 +60,12 @@ def test_marks_that_nobody_hears_are_lost() -> None:
 def test_sound_begins_where_silence_ends() -> None:
     assert first_sound(np.concatenate((np.zeros(500, np.int16), SAID))) in range(500, 505)
     assert first_sound(np.zeros(500, np.int16)) is None
+
+
+def test_a_mark_is_found_under_a_tone_that_is_as_loud_as_a_shout() -> None:
+    """The tone alone would hide it: what is said is looked at above the tones as well as what is heard."""
+    shout = tone(VOICE_HZ, 6.0, -3.0).astype(np.float64)
+    mouth = np.clip((SAID.astype(np.float64) - np.tile(tone(VOICE_HZ, 2.0, -18.0), 3)) * 0.25 + shout, -32768, 32767)
+    mouth = mouth.astype(np.int16)
+    heard = listen(mouth, np.roll(mouth, 4320), VOICE_HZ, SECONDS)
+    assert [round(delay) for _, delay in heard.marks] == [90, 90]

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,10 @@ class Trial:
     """Speaker -> (s, ms), for the plot."""
     broken: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     """Speaker -> (s, how many ms quiet)."""
+    lines: list[list[dict[str, Any]]] = field(default_factory=list)
+    """Of each process its `metrics` lines meanwhile."""
+    began_at: float = 0.0
+    """`time.time()` when the recording that was judged began."""
 
     def as_json(self) -> dict[str, Any]:
         """For a file."""
@@ -119,6 +124,7 @@ class Stage:
                 return self._hold(cell, seconds, tape, (first, second), began)
 
     def _hold(self, cell: Cell, seconds: float, tape: Tape, clients: tuple[Client, Client], began: int) -> Trial:
+        began_at = time.time()
         at, lines = tape.frames, [client.mark() for client in clients]
         before = [client.usage() for client in clients]
         tape.wait(seconds)
@@ -134,7 +140,8 @@ class Stage:
         found["start_s"] = round(started / RATE_HZ, 3)
         for each in metrics:
             found |= {name: max(value, found.get(name, 0.0)) for name, value in arithmetic.callbacks(each).items()}
-        return Trial(cell, seconds, load, found, _sum(arithmetic.grew(each) for each in metrics), *_told(heard))
+        grown = _sum(arithmetic.grew(each) for each in metrics)
+        return Trial(cell, seconds, load, found, grown, *_told(heard), metrics, began_at)
 
     # ---- steps -------------------------------------------------------------------------------------------------
 

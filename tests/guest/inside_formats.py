@@ -97,14 +97,25 @@ def _judged(heard: Samples, hz: float) -> dict[str, float]:
     return {"hz": float(np.argmax(spectrum)) * RATE_HZ / heard.size, "dbfs": max(tenths)}
 
 
-def strict_by_the_cable(rate_hz: int, channels: int, hz: float) -> dict[str, Any]:
+SAMPLES: Final = {
+    "S16_LE": ("<i2", 32768),
+    "S24_LE": ("<i4", 1 << 23),
+    "S32_LE": ("<i4", 1 << 31),
+    "FLOAT_LE": ("<f4", 1),
+}
+"""ALSA's format: (numpy's, full scale); S24_3LE is S32_LE without each sample's lowest byte."""
+
+
+def strict_by_the_cable(
+    rate_hz: int, channels: int, hz: float, format_: str = "S16_LE", plugin: str = "hw"
+) -> dict[str, Any]:
     """A loopback card runs at what the other end of its cable runs at: another program plays there first."""
     wave = Path("/run/tmp/tone.raw")
-    mono = np.round(np.sin(2 * np.pi * hz / rate_hz * np.arange(rate_hz)) * 8192).astype("<i2")
-    wave.write_bytes(np.repeat(mono[:, None], channels, axis=1).tobytes() * 8)
-    command = ["aplay", "-q", "-D", "hw:CARD=Kitchen,DEV=0", "-t", "raw", "-f", "S16_LE"]
+    mono = np.sin(2 * np.pi * hz / rate_hz * np.arange(rate_hz)) / 4
+    wave.write_bytes(_raw(np.repeat(mono[:, None], channels, axis=1), format_) * 8)
+    command = ["aplay", "-q", "-D", "hw:CARD=Kitchen,DEV=0", "-t", "raw", "-f", format_]
     player = subprocess.Popen([*command, "-r", str(rate_hz), "-c", str(channels), str(wave)])
-    config = AudioConfig(input_device="hw:CARD=Kitchen,DEV=1")
+    config = AudioConfig(input_device=f"{plugin}:CARD=Kitchen,DEV=1")
     handler = AudioInputHandler(config=config, backend=PortAudioBackend(), clock=SystemClock())
     try:
         until(lambda: "RUNNING" in Path("/proc/asound/Kitchen/pcm0p/sub0/status").read_text(), PATIENCE_S, "aplay")
@@ -117,6 +128,14 @@ def strict_by_the_cable(rate_hz: int, channels: int, hz: float) -> dict[str, Any
     finally:
         player.kill()
         player.wait()
+
+
+def _raw(unit: np.ndarray[Any, np.dtype[np.float64]], format_: str) -> bytes:
+    """Samples from -1.0 to 1.0 as ALSA wants them in that format."""
+    if format_ == "S24_3LE":
+        return np.frombuffer(_raw(unit, "S32_LE"), np.uint8).reshape(-1, 4)[:, 1:].tobytes()
+    kind, scale = SAMPLES[format_]
+    return (unit * scale).astype(kind).tobytes()
 
 
 def names(asound: str) -> list[dict[str, Any]]:

@@ -71,12 +71,26 @@ def test_a_voice_keeps_its_pitch_and_level(guest: Guest, name: str) -> None:
     assert heard["errors"] == [0, 0]
 
 
-@pytest.mark.parametrize(("rate_hz", "channels"), [(44100, 2), (16000, 1)])
+@pytest.mark.parametrize(("rate_hz", "channels"), [(44100, 2), (16000, 1), (8000, 1), (96000, 2)])
 def test_bare_hardware_that_is_bound_to_one_format_is_resampled_by_us(
     guest: Guest, rate_hz: int, channels: int
 ) -> None:
     heard = guest.call(f"{INSIDE}:strict_by_the_cable", rate_hz=rate_hz, channels=channels, hz=TONE_HZ)
     assert (heard["rate_hz"], heard["channels"]) == (rate_hz, channels)
+    assert heard["hz"] == pytest.approx(TONE_HZ, abs=2)
+    assert heard["dbfs"] == pytest.approx(SAID_DBFS, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("format_", "plugin"),
+    [("S32_LE", "hw"), ("S24_3LE", "hw"), ("FLOAT_LE", "hw"), ("S24_LE", "plughw"), ("S24_3LE", "plughw")],
+)
+def test_hardware_that_has_no_16_bits_is_heard_at_its_level(guest: Guest, format_: str, plugin: str) -> None:
+    """24 bits in four bytes are converted by ALSA's plug alone: PortAudio does not know them."""
+    heard = guest.call(
+        f"{INSIDE}:strict_by_the_cable", rate_hz=48000, channels=2, hz=TONE_HZ, format_=format_, plugin=plugin
+    )
+    assert heard["rate_hz"] == 48000
     assert heard["hz"] == pytest.approx(TONE_HZ, abs=2)
     assert heard["dbfs"] == pytest.approx(SAID_DBFS, abs=0.5)
 

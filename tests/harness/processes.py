@@ -15,7 +15,8 @@ from tests.harness.wait import until
 
 Stream = int | IO[Any] | None
 
-HARDWARE: Final = 20  # above the real-time priority of 5 that a station may take
+STATION: Final = 5  # the real-time priority that a station may take
+HARDWARE: Final = 20  # above that
 PREFERRED: Final = -10  # nine times the share of a process that nobody prefers
 
 
@@ -69,6 +70,19 @@ def preferred() -> Iterator[None]:
         yield
     finally:
         prefer(os.getpid(), before)
+
+
+@contextlib.contextmanager
+def going_first() -> Iterator[None]:
+    """Root: the calling thread, and what is started from it meanwhile, go before all that is not real time, as all of
+    a station does. For sound devices that are opened in a test itself."""
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(STATION))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
 
 
 def as_hardware(pid: int) -> None:

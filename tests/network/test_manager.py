@@ -45,7 +45,8 @@ class Stage:
 
     @property
     def sent(self) -> list[int]:
-        return [int(f[0]) for f in self.server.session("kitchen").sent]
+        """The last sample of each frame: the first ones may be a fade."""
+        return [int(f[-1]) for f in self.server.session("kitchen").sent]
 
 
 @contextlib.asynccontextmanager

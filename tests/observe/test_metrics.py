@@ -95,6 +95,7 @@ def test_a_loop_that_was_held_up_shows_in_the_line_after_it_and_only_there() -> 
         lines = await told(25, reporter, (5.05, hold_up))
         assert 300 <= lines[0]["process"]["loop_lag_ms_max"] <= 400
         assert lines[1]["process"]["loop_lag_ms_max"] < 1
+        assert [line["process"]["loop_stalls"] for line in lines] == [1, 1], "counted, since the start"
 
     run_jumping(story())
 
