@@ -17,7 +17,9 @@ def until_online(machine: Machine, deadline_s: float = 180.0) -> dict[str, objec
 
 def until_it_says(machine: Machine, select: str, deadline_s: float = 60.0) -> dict[str, object]:
     """Wait until its status fits jq's `select`; the whole status."""
-    told = json.loads(machine.until(f"{STATE} | jq -e 'select({select})'", deadline_s, f"the status to be: {select}"))
+    # grep: jq 1.6 (Debian 12) ends well when there is nothing to select from.
+    look = f"{STATE} | jq -c 'select({select})' | grep ."
+    told = json.loads(machine.until(look, deadline_s, f"the status to be: {select}"))
     assert isinstance(told, dict)
     return told
 

@@ -27,6 +27,7 @@ def test_an_installation_gives_a_running_service_and_purge_leaves_nothing(fresh:
         "/var/lib/systemd",
         "/etc/systemd/system",
         "/var/backups",
+        "/tmp/systemd-private",  # noqa: S108
         "/var/tmp/systemd-private",  # noqa: S108
     )
     others += ("/etc/.pwd.lock", "/etc/.updated", "/var/.updated")
