@@ -40,7 +40,7 @@ LAYERS: Final = {
 
 ONLY_IMPORTER: Final = {
     "sounddevice": {"audio/portaudio.py"},
-    "livekit.rtc": {"network/livekit_room.py"},
+    "livekit.rtc": {"network/crossing.py", "network/livekit_room.py"},
     "livekit.api": set(),
     "jwt": {"network/token.py"},
     "soxr": {"audio/convert.py"},
