@@ -24,6 +24,8 @@ from appliance.network.entrance import entrance
 from appliance.network.server import EmbeddedServer, find_binary
 from appliance.network.servertime import ServerTime
 from appliance.network.token import token_source
+from appliance.observe import exposition
+from appliance.observe.exporter import Exporter
 from appliance.observe.log import LogPipe
 from appliance.observe.metrics import MetricsReporter
 from appliance.observe.status import StatusServer
@@ -103,12 +105,21 @@ class Appliance:
             rng=random.Random(),
             on_state=self._on_state,
         )
-        self.report = StationReport(supervisor=self.supervisor, clock=self.clock, sample=lambda: self.metrics.sample())
+        self.report = StationReport(
+            supervisor=self.supervisor,
+            clock=self.clock,
+            sample=lambda: self.metrics.sample(),
+            watchdog_bit=watchdog.bit,
+        )
         self.metrics = MetricsReporter(
             source=self.report,
             interval_s=settings.metrics.interval_s,
             clock=self.clock,
             lines_dropped=lambda: pipe.lines_dropped,
+        )
+        self.exporter = Exporter(
+            address=settings.metrics.listen,
+            render=lambda: exposition.render(self.report.status(self.metrics.scrape()), State),
         )
         self.reloader = Reloader(
             loaded=loaded,
@@ -145,6 +156,7 @@ class Appliance:
         self.keeper.keep(self.reloader.loaded)
         helpers = [
             _task(self.metrics.run(), "metrics"),
+            _task(self.exporter.run(), "exporter"),
             _task(self.reloader.run(self._reloaded), "reload"),
             _task(self.keeper.run(), "keep"),
             _task(self.memory.run(), "memory"),
@@ -198,6 +210,7 @@ class Appliance:
             self.pipe.set_level(settings.log.level.value)
         if changes.metrics:
             self.metrics.set_interval(settings.metrics.interval_s)
+            self.exporter.set_address(settings.metrics.listen)
         if changes.session:
             self.sessions.forget()
         self.supervisor.apply(settings, changes)

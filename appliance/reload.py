@@ -176,7 +176,8 @@ class Reloader:
 
     async def _asked_within(self, seconds: float) -> bool:
         try:
-            await asyncio.wait_for(self._asked.wait(), seconds)
+            async with asyncio.timeout(seconds):  # not wait_for: see MetricsReporter
+                await self._asked.wait()
         except TimeoutError:
             return False
         self._asked.clear()

@@ -10,6 +10,7 @@ from typing import Final
 from appliance import __version__
 from appliance.audio.recorder import AudioRecorder, TapPoint
 from appliance.errors import AltoError
+from appliance.network.token import end_of_ready_token
 from appliance.observe.status import LegStatus, Person, StatusReport, Trouble
 from appliance.orchestrator import AudioClientOrchestrator
 from appliance.ports import Clock, LegReport
@@ -30,8 +31,16 @@ class NothingToRecord(AltoError):
 class StationReport:
     """`observe.status.StatusProvider`, `TapFactory` and `ports.Metrics` of one station. Loop thread only."""
 
-    def __init__(self, *, supervisor: Supervisor, clock: Clock, sample: Callable[[], Mapping[str, object]]) -> None:
+    def __init__(
+        self,
+        *,
+        supervisor: Supervisor,
+        clock: Clock,
+        sample: Callable[[], Mapping[str, object]],
+        watchdog_bit: bool = False,
+    ) -> None:
         self.reloader: Reloader | None = None
+        self._watchdog_bit = watchdog_bit
         self._supervisor = supervisor
         self._clock = clock
         self._sample = sample
@@ -49,11 +58,11 @@ class StationReport:
             Trouble(at=self._clock.time(), reason=error.reason, detail=error.message, fix=error.fix)
         )
 
-    def status(self) -> StatusReport:
-        """How the station is doing now."""
+    def status(self, figures: Mapping[str, object] | None = None) -> StatusReport:
+        """How the station is doing now; with these figures, or those of this moment."""
         supervisor, settings, now = self._supervisor, self._supervisor.settings, self._clock.monotonic()
         session = supervisor.session
-        metrics = self._sample()
+        metrics = self._sample() if figures is None else figures
         report = StatusReport(
             state=supervisor.state.value,
             reason=supervisor.reason,
@@ -73,7 +82,12 @@ class StationReport:
             participants=_people(session.participants, metrics) if session else [],
             metrics=metrics,  # type: ignore[typeddict-item]  # sections of figures, as EVENTS.md lists them
             errors=list(self._errors),
+            clock_s=self._clock.time(),
+            watchdog_bit=self._watchdog_bit,
         )
+        token_ends_at = end_of_ready_token(settings.livekit)
+        if token_ends_at is not None:
+            report["token_ends_at"] = token_ends_at
         if self.reloader is not None:
             report["config_file"] = str(self.reloader.loaded.path)
             report["config_warnings"] = [str(warning) for warning in self.reloader.loaded.warnings]

@@ -20,7 +20,7 @@ from appliance.errors import AttemptTimedOut, Rejected, Unreachable
 from appliance.network import explain, lookup
 from appliance.ports import Clock, Grant, TokenSource
 from appliance.settings import secrets
-from appliance.settings.model import Settings
+from appliance.settings.model import LiveKitSettings, Settings
 from appliance.settings.secrets import Right
 
 ENDPOINT_S: Final = 8.0  # shorter than the setting's connect time: the join that follows needs some as well
@@ -209,6 +209,17 @@ def claims_of(token: str) -> Mapping[str, Any]:
     if not isinstance(claims, dict):
         raise Rejected("the token is no JWT", fix="it has three parts with dots between; was it cut short?")
     return claims
+
+
+def end_of_ready_token(livekit: LiveKitSettings) -> float | None:
+    """When the configured `token` or `token_file` ends, seconds since 1970; None: there is none, it cannot be read, or
+    it has no end."""
+    try:
+        if secrets.right_of(livekit) not in (Right.TOKEN, Right.TOKEN_FILE):
+            return None
+        return _number(claims_of(secrets.ready_token(livekit).get_secret_value()).get("exp"))
+    except Rejected:
+        return None
 
 
 def refuse_useless(claims: Mapping[str, Any], settings: Settings, now: float) -> None:

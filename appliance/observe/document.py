@@ -53,6 +53,11 @@ def _metric_section() -> Iterator[str]:
         "Counters count from the start of the session, those of `process` from its start. Without a session there are "
         "only\n`network` (state offline) and `process`. `<id>` is the id of a stream. Unknown (yet) is null.\n"
     )
+    yield (
+        "With `metrics.listen`, Prometheus reads all but those of single voices, in base units:\n"
+        "`input.callback_ms_p99` is `alto_input_callback_p99_seconds`, `input.frames` is `alto_input_frames_total`,\n"
+        "and a word such as `network.path` is the label of `alto_network_path_info`.\n"
+    )
     for section, figures in groupby(metrics().values(), key=lambda metric: metric.section):
         yield f"### `{section}`\n"
         yield "| figure | unit | what it says | good |\n|---|---|---|---|"

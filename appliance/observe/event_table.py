@@ -398,6 +398,20 @@ _OBSERVATION: Final = (
         "never: it is a bug",
     ),
     Event(
+        "exporter.listening",
+        "info",
+        "The figures are served for Prometheus (metrics.listen).",
+        {"address": "where, host:port; the path is /metrics"},
+        "once after the start and after each change of metrics.listen",
+    ),
+    Event(
+        "exporter.unavailable",
+        "warning",
+        "The address of metrics.listen cannot be had; it is tried again every 5 s. Once for each cause.",
+        {"address": "metrics.listen", "detail": _DETAIL, "fix": _FIX},
+        "never, or once at a start before the network is up",
+    ),
+    Event(
         "status.listening",
         "info",
         "alto status, record and doctor can reach this station.",

@@ -52,6 +52,10 @@ class Event:
                 yield f"{self.name}: field {name} is not documented"
 
 
+COUNTED: Final = frozenset({"samples", "blocks", "10 ms frames", "lines"})
+"""Units of figures that only grow."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """One figure of the event `metrics`, by its dotted path; `<id>` stands for a stream's id."""
@@ -60,10 +64,17 @@ class Metric:
     unit: str
     meaning: str
     good: str
+    counter: bool = False
+    """Only grows, although its unit does not say so; see `counts`."""
 
     @property
     def section(self) -> str:
         return self.path.partition(".")[0]
+
+    @property
+    def counts(self) -> bool:
+        """Whether it only grows, until its session or process ends."""
+        return self.counter or self.unit in COUNTED
 
 
 HEAD_ORDER: Final = ("timestamp", "level", "event")

@@ -41,8 +41,9 @@ def _leg(leg: str, who: str, *accidents: tuple[str, str, str]) -> tuple[Metric, 
             "number",
             "calls that came 2.5 blocks or more after the one before",
             "rarely growing; more: the board was busy",
+            counter=True,
         ),
-        Metric(f"{leg}.errors", "number", "calls in which alto itself failed (a bug)", "0"),
+        Metric(f"{leg}.errors", "number", "calls in which alto itself failed (a bug)", "0", counter=True),
     )
 
 
@@ -61,7 +62,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("network.loss_out_ratio", "0 to 1", "packets that did not arrive there, the same way", "below 0.01"),
     Metric("network.jitter_buffer_ms", "ms", "sound held back against uneven arrival", "40 to 80"),
     Metric("network.concealment_ratio", "0 to 1", "sound that was made up for lost packets", "below 0.01"),
-    Metric("network.reconnects", "number", "times that the SDK mended the connection", "constant"),
+    Metric("network.reconnects", "number", "times that the SDK mended the connection", "constant", counter=True),
     Metric(
         "network.path", "words", "transport in use: udp host, udp srflx, tcp host, udp relay, …", "udp host or srflx"
     ),
@@ -82,13 +83,20 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("mixer.underruns", "blocks", "blocks for which no voice that had begun had sound", "rarely growing"),
     Metric("mixer.errors", "blocks", "blocks in which mixing failed (a bug); they are silent", "0"),
     Metric("mixer.drift_ppm", "ppm", "how much more of ours the speaker takes than it says", "−150 to 150, steady"),
-    Metric("mixer.trimmed_ms", "ms", "sound cut out after a burst, so that delay does not stay", "rarely growing"),
-    Metric("mixer.stretched_ms", "ms", "sound played twice where some was late", "rarely growing"),
+    Metric(
+        "mixer.trimmed_ms",
+        "ms",
+        "sound cut out after a burst, so that delay does not stay",
+        "rarely growing",
+        counter=True,
+    ),
+    Metric("mixer.stretched_ms", "ms", "sound played twice where some was late", "rarely growing", counter=True),
     Metric(
         "mixer.bridged",
         "number",
         "times that some of a voice was late and its last periods were played again",
         "rarely growing; more: the loop or the SDK is held up",
+        counter=True,
     ),
     Metric("mixer.dropped", "samples", "sound that did not fit a voice's buffer", "0"),
     Metric("mixer.per_stream", "object", "the voices by their id; the figures below", "one for each talker"),
@@ -125,6 +133,6 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric(
         "process.gc_ms_max", "ms", "longest garbage collection since the line before: no Python thread runs", "below 5"
     ),
-    Metric("process.gc_stalls", "number", "garbage collections of 5 ms or more", "rarely growing"),
+    Metric("process.gc_stalls", "number", "garbage collections of 5 ms or more", "rarely growing", counter=True),
     Metric("process.log_lines_dropped", "lines", "log lines that nobody took", "0"),
 )

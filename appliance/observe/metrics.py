@@ -47,6 +47,7 @@ class MetricsReporter:
         self._started_at = clock.monotonic()
         self._logged = self._looked = self._shown = read(self._started_at)
         self._spans = Spans(self._started_at)
+        self._scraped = Spans(self._started_at)
         self._last_look: tuple[float, Figures] = (float("-inf"), {})
         self._lag_s_max = 0.0
         self._pauses = GcPauses()
@@ -61,14 +62,21 @@ class MetricsReporter:
     def sample(self) -> Figures:
         """The figures of this moment, for `alto status`. Cheap; leaves those of the next line as they are."""
         now = self._clock.monotonic()
-        if now - self._shown.at >= FRESH_S:
-            self._looked, self._shown = self._shown, self._read(now)
         looked_at, sections = self._last_look
         if now - looked_at >= SAME_LOOK_S:
             sections = self._sections()
             self._spans.add(sections, now)
+            self._scraped.add(sections, now)
             self._last_look = (now, sections)
-        return sections | {"process": self._process(self._looked, self._shown, now)}
+        return sections | {"process": self._recent(now)}
+
+    def scrape(self) -> Figures:
+        """The same for Prometheus: what counts since the look before counts since the scrape before, whoever else
+        looked meanwhile."""
+        now = self._clock.monotonic()
+        sections = self._sections()
+        self._spans.add(sections, now)
+        return self._scraped.joined(sections, now) | {"process": self._recent(now)}
 
     async def run(self) -> None:
         """Log for ever; ends by cancellation. Never raises otherwise."""
@@ -90,7 +98,9 @@ class MetricsReporter:
     def _log(self) -> None:
         now = self._clock.monotonic()
         reading = self._read(now)
-        sections = self._spans.joined(self._sections(), now)
+        look = self._sections()
+        self._scraped.add(look, now)
+        sections = self._spans.joined(look, now)
         log.info("metrics", **sections, process=self._process(self._logged, reading, now))
         self._logged = reading
         self._lag_s_max = 0.0
@@ -99,7 +109,9 @@ class MetricsReporter:
     async def _interval_changed(self, patience_s: float) -> bool:
         """Wait; True when the interval was changed before the time was over."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), max(patience_s, 0.001))
+            # Not wait_for: Python 3.11's loses a cancellation that comes as the wait ends.
+            async with asyncio.timeout(max(patience_s, 0.001)):
+                await self._changed.wait()
         changed = self._changed.is_set()
         self._changed.clear()
         return changed
@@ -120,6 +132,11 @@ class MetricsReporter:
             return {}
         self._source_fails = False
         return sections
+
+    def _recent(self, now: float) -> dict[str, object]:
+        if now - self._shown.at >= FRESH_S:
+            self._looked, self._shown = self._shown, self._read(now)
+        return self._process(self._looked, self._shown, now)
 
     def _process(self, before: ProcessReading, after: ProcessReading, now: float) -> dict[str, object]:
         return {

@@ -95,6 +95,12 @@ class StatusReport(TypedDict, total=False):
     """Sections as in EVENTS.md."""
     errors: list[Trouble]
     """The last few, newest first."""
+    clock_s: float
+    """What time it is for the station, seconds since 1970."""
+    token_ends_at: float
+    """When a ready token ends, seconds since 1970; not there for a right that renews itself."""
+    watchdog_bit: bool
+    """Whether the process before this one stood still and was ended."""
 
 
 class StatusProvider(Protocol):

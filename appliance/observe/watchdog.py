@@ -49,12 +49,15 @@ class Watchdog:
         self._arm = arm
         self._disarm = disarm
         self._fd = _opened(last_words)
+        self.bit = False
+        """Whether the run before was ended by it; known after `tell`."""
 
     def tell(self) -> None:
         """Log the last words of the run before, if it had any, and forget them."""
         said = _read(self._path)
         if not said:
             return
+        self.bit = True
         log.error("watchdog.bit", stack=said[-TOLD_CHARS:], fix="it goes on by itself; please report this log line")
         with contextlib.suppress(OSError):
             os.truncate(self._path, 0)

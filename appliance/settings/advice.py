@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import stat
@@ -33,6 +34,7 @@ def advise(
     yield from _secret_files(settings, origins)
     yield from _short_secret(settings, origins)
     yield from _in_clear(settings, origins)
+    yield from _figures_for_others(settings, origins)
     if not settings.audio.input.enabled and not settings.audio.output.enabled:
         where = origins.get(("audio", "output", "enabled"), DEFAULT)
         fix = "set one of them to true"
@@ -101,6 +103,19 @@ def _in_clear(settings: Settings, origins: Mapping[KeyPath, Origin]) -> Iterator
             where = origins.get(("livekit", key), DEFAULT)
             found = f'"{shortened(url.split("?")[0])}", which sends the token over the internet in clear'
             yield _warning(where, f"livekit.{key}", found, f"use {secure}://")
+
+
+def _figures_for_others(settings: Settings, origins: Mapping[KeyPath, Origin]) -> Iterator[Problem]:
+    listen = settings.metrics.listen
+    if listen is None:
+        return
+    host = listen.rpartition(":")[0].strip("[]")
+    with contextlib.suppress(ValueError):  # localhost is a name; what is no address after all cannot be listened at
+        if not ipaddress.ip_address(host).is_loopback:
+            where = origins.get(("metrics", "listen"), DEFAULT)
+            found = f'"{listen}", where everybody who reaches it reads the figures without a password, in clear'
+            fix = "keep it to a network that you trust, or listen at 127.0.0.1 behind something that asks who is there"
+            yield _warning(where, "metrics.listen", found, fix)
 
 
 def _inside(url: str) -> bool:

@@ -75,6 +75,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "log.level": Effect.LOG,
     "log.format": Effect.LOG,
     "metrics.interval_s": Effect.METRICS,
+    "metrics.listen": Effect.METRICS,
     "status.socket": Effect.STATUS,
     "supervisor.retry_min_s": Effect.SUPERVISOR,
     "supervisor.retry_max_s": Effect.SUPERVISOR,

@@ -79,6 +79,12 @@ SERVER_URL: Final = Form(
     "a wss:// or ws:// address such as wss://intercom.example.org, or the word embedded",
 )
 ENDPOINT_URL: Final = Form(r"https?://" + _HOST + r"(/\S*)?", "an https:// or http:// address")
+_BYTE: Final = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+LISTEN: Final = Form(
+    r"((" + _BYTE + r"\.){3}" + _BYTE + r"|\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]|localhost)"
+    r":(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})",
+    "an address of this board and a port, such as 127.0.0.1:9477 or [::1]:9477",
+)
 VISIBLE: Final = Form(
     r"[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*", "text of 1 to 128 characters, not only blanks"
 )
@@ -255,6 +261,12 @@ class MetricsSettings(Section):
         le=3600,
         strict=False,
         description="Seconds between two metrics lines. Shorter shows more and fills the journal sooner.",
+    )
+    listen: Annotated[str, AfterValidator(LISTEN)] | None = Field(
+        None,
+        description="Address and port of this board at which Prometheus finds the figures, at /metrics. Whoever "
+        "reaches it may read them, in clear: 127.0.0.1 is for this board only, 0.0.0.0 for every network it is in. "
+        "Default: no port is opened.",
     )
 
 

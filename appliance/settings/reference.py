@@ -38,6 +38,7 @@ _EXAMPLES: Final = {
     "audio.input.latency_ms": "20",
     "audio.output.device": "plughw:CARD=Device",
     "audio.output.latency_ms": "20",
+    "metrics.listen": "127.0.0.1:9477",
     "status.socket": "/run/alto/kitchen.sock",
 }
 _ENTRIES: Final[Mapping[str, Mapping[str, object]]] = {

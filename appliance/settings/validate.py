@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from appliance.settings import scalars
 from appliance.settings.keys import Key, KeyPath, Kind, number, root
-from appliance.settings.model import EMBEDDED, SERVER_URL, Settings
+from appliance.settings.model import EMBEDDED, LISTEN, SERVER_URL, Settings
 from appliance.settings.problems import MISSING, Origin, Problem
 from appliance.settings.rights import URL, Value, nearly_embedded
 from appliance.settings.secrets import MASK, looks_secret
@@ -127,6 +127,9 @@ def _fix(key: Key, error: str, text: str) -> str:
 
 
 def _form_fix(key: Key, text: str) -> str:
+    if key.form is LISTEN:
+        port = text.strip().rpartition(":")[2]
+        return f'did you mean "127.0.0.1:{port if port.isdecimal() and 0 < int(port) < 65536 else 9477}"?'
     if key.form is None or "://" not in key.form.words:
         return "write a name that people can read"
     server = key.form is SERVER_URL

@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import pytest
+from asked import until_online
 from machine import Machine
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -27,6 +29,11 @@ metrics: {interval_s: 5}
 """
 
 MakeMachine = Callable[[str], Machine]
+
+Result = TypeVar("Result")
+
+LANES: Final = 2
+"""Machines that do the same side by side: one that boots again and again is one processor busy, and hosts have two."""
 
 
 FIGURES: Final[list[str]] = []
@@ -74,14 +81,49 @@ def installed(fresh: MakeMachine) -> Machine:
     return machine
 
 
+@pytest.fixture(scope="session")
+def configured(installed: Machine, fresh: MakeMachine) -> Callable[[str], Machine]:
+    """Makes copies of it, switched off, with a card from which a station of one is configured."""
+
+    def make(name: str) -> Machine:
+        machine = fresh(name)
+        machine.take_disk_of(installed)
+        machine.put_on_card("alto.yaml", STATION.encode())
+        return machine
+
+    return make
+
+
 @pytest.fixture
-def station(installed: Machine, fresh: MakeMachine, request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """A copy of it, switched off, with a card from which a station of one is configured."""
-    machine = fresh(request.node.name[:40])
-    machine.take_disk_of(installed)
-    machine.put_on_card("alto.yaml", STATION.encode())
+def station(configured: MakeMachine, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    machine = configured(request.node.name[:40])
     yield machine
     machine.cut_power()
+
+
+@pytest.fixture
+def stations(configured: MakeMachine, request: pytest.FixtureRequest) -> Iterator[list[Machine]]:
+    """One for each lane."""
+    machines = [configured(f"{request.node.name[:40]}-{lane}") for lane in range(LANES)]
+    yield machines
+    for machine in machines:
+        machine.cut_power()
+
+
+def side_by_side(work: Callable[[int, Machine], Result], machines: list[Machine]) -> list[Result]:
+    """`work` with each machine and its lane's number, all at once; what each gave. Raises what one of them raised."""
+    with ThreadPoolExecutor(len(machines)) as threads:
+        return list(threads.map(work, range(len(machines)), machines))
+
+
+@pytest.fixture(scope="module")
+def running(configured: MakeMachine) -> Iterator[Machine]:
+    """One station that is online, for all tests of a file that leave it so. Two at once would be slow."""
+    machine = configured("station")
+    machine.switch_on()
+    until_online(machine)
+    yield machine
+    machine.switch_off()
 
 
 @pytest.fixture(scope="session")

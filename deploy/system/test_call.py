@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from asked import show, until_online
 from conftest import FIGURES
 from machine import Machine
-from test_install import show, until_online
 
 START_PORCH = """
 cat > /var/lib/alto/porch.yaml <<'X'

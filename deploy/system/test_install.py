@@ -2,24 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
+from asked import show, until_online
 from conftest import STATION, MakeMachine, package
-from machine import Machine
-
-STATE = "/opt/alto/current/bin/python -I -m appliance status --socket /run/alto/kitchen.sock --json"
-
-
-def until_online(machine: Machine, deadline_s: float = 180.0) -> dict[str, object]:
-    """Wait until the station is in its room; what it says of itself."""
-    text = machine.until(f"{STATE} | jq -e 'select(.state == \"online\")'", deadline_s, "the station to be online")
-    told = json.loads(text)
-    assert isinstance(told, dict)
-    return told
-
-
-def show(machine: Machine, what: str, unit: str = "alto.service") -> str:
-    return machine.run(f"systemctl show --value -p {what} {unit}").strip()
 
 
 def test_an_installation_gives_a_running_service_and_purge_leaves_nothing(fresh: MakeMachine) -> None:

@@ -3,32 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
-import pytest
-from conftest import STATION, MakeMachine
+from asked import journal, show, until_online
 from machine import Machine
-from test_install import show, until_online
 
 SECRET = "hush-hush-0123456789-abcdefghijklmnop"  # noqa: S105 (made up)
-
-
-@pytest.fixture(scope="module")
-def running(installed: Machine, fresh: MakeMachine) -> Iterator[Machine]:
-    """One station that is online, for all the tests below."""
-    machine = fresh("station")
-    machine.take_disk_of(installed)
-    machine.put_on_card("alto.yaml", STATION.encode())
-    machine.switch_on()
-    until_online(machine)
-    yield machine
-    machine.switch_off()
-
-
-def journal(machine: Machine, select: str, since: str = "") -> list[dict[str, object]]:
-    """The station's lines that fit jq's `select`."""
-    text = machine.run(f"journalctl -b -t alto -o cat {since} | jq -c 'select({select})'")
-    return [json.loads(line) for line in text.splitlines()]
 
 
 def test_the_sandbox_is_in_force(running: Machine) -> None:
@@ -108,15 +87,6 @@ def test_a_station_that_stands_still_is_ended_and_started_again(running: Machine
     restarts = int(show(running, "NRestarts"))
     running.run(f"kill -STOP {show(running, 'MainPID')}")
     running.until(f"test $(systemctl show --value -p NRestarts alto) -gt {restarts}", 90, "the watchdog")
-    until_online(running)
-
-
-def test_a_card_that_goes_and_comes_back_is_used_again(running: Machine) -> None:
-    driver = "/sys/bus/platform/drivers/snd_aloop"
-    running.run(f"(echo snd_aloop.1 > {driver}/unbind) & sleep 0.1")
-    running.until("journalctl -b -t alto -o cat | grep -q audio.lost", 60, "the loss to be noticed")
-    running.run(f"echo snd_aloop.1 > {driver}/bind", 60)
-    running.until("journalctl -b -t alto -o cat | grep -q audio.recovered", 60, "the card to be used again")
     until_online(running)
 
 

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     interrupts = _Interrupts()
     card = None if args.virtual else real_card()
     view: View = LiveView() if sys.stdout.isatty() and not args.plain else PlainView()
-    call = Call(view, card)
+    call = Call(view, card, args.metrics)
     with view, tempfile.TemporaryDirectory(prefix="alto-call-") as directory, contextlib.ExitStack() as stack:
         stack.callback(interrupts.ignore)  # cleaning up is not interrupted
         try:
@@ -71,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="deploy/dev run", description="Two stations in a call on this machine.")
     parser.add_argument("--seconds", type=float, help="end the call after that long; default: at Ctrl-C")
     parser.add_argument("--virtual", action="store_true", help="leave a real sound card alone")
+    parser.add_argument(
+        "--metrics", type=int, metavar="PORT", help="let Prometheus ask: kitchen at 127.0.0.1:PORT, porch at the next"
+    )
     parser.add_argument("--plain", action="store_true", help="lines instead of the live view, on a terminal too")
     return parser
 
@@ -87,9 +90,11 @@ def real_card(listing: Path = Path("/proc/asound/cards")) -> str | None:
 class Call:
     """kitchen and porch, their sound and what is measured."""
 
-    def __init__(self, view: View, card: str | None) -> None:
+    def __init__(self, view: View, card: str | None, metrics_port: int | None = None) -> None:
         self._view: Final = view
         self._card: Final = card
+        ports = (metrics_port, metrics_port + 1) if metrics_port is not None else ()
+        self._listen: Final = dict(zip(VOICE_HZ, (f"127.0.0.1:{port}" for port in ports), strict=False))
         self._ears: list[Ear] = []
         self._tape: Tape | None = None
         self._stations: dict[str, Station] = {}
@@ -154,6 +159,7 @@ class Call:
         for key, value in (("port", port), ("rtc_udp_port", udp_port)):
             arguments += ["--set", f"livekit.embedded.{key}={value}"]
         arguments += ["--set", f"metrics.interval_s={METRICS_S}"]
+        arguments += ["--set", f"metrics.listen={self._listen['kitchen']}"] if self._listen else []
         self._url = f"ws://127.0.0.1:{port}"
         env: dict[str, str] = {}
         if self._card is None:
@@ -172,7 +178,7 @@ class Call:
             "room": ROOM,
             "livekit": {"url": self._url, **keys},
             "audio": {"input": {"device": devices.mic_pcm}, "output": {"device": devices.speaker_pcm}},
-            "metrics": {"interval_s": METRICS_S},
+            "metrics": {"interval_s": METRICS_S, "listen": self._listen.get("porch")},
         }
         return Station(directory, config, env=sound.env, on_line=self._hear("porch"))
 

@@ -15,7 +15,7 @@ from aiohttp import web
 from livekit import api
 
 from appliance.errors import NetworkError, Rejected, Unreachable
-from appliance.network.token import claims_of, token_source
+from appliance.network.token import claims_of, end_of_ready_token, token_source
 from appliance.settings.model import Settings
 from tests.harness.aio import run
 from tests.harness.front import Front, endless
@@ -122,6 +122,18 @@ def test_a_clock_that_was_never_set_refuses_no_token() -> None:
 
 
 # ---- made here ---------------------------------------------------------------------------------------------------
+
+
+def test_a_ready_token_tells_when_it_ends_and_a_right_that_renews_itself_does_not(tmp_path: Path) -> None:
+    assert end_of_ready_token(settings(token=jwt(lasts_s=60)).livekit) == NOW + 60
+    file = tmp_path / "token"
+    assert end_of_ready_token(settings(token_file=file).livekit) is None
+    file.write_text(jwt(lasts_s=90))
+    assert end_of_ready_token(settings(token_file=file).livekit) == NOW + 90
+    file.write_text("no.token")
+    assert end_of_ready_token(settings(token_file=file).livekit) is None
+    assert end_of_ready_token(settings(api_key=KEY, api_secret=SECRET).livekit) is None
+    assert end_of_ready_token(settings().livekit) is None
 
 
 def test_a_token_made_here_carries_the_rights_of_a_station_and_no_more(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ ONLINE: dict[str, Any] = {
     "detail": "in the room",
     "since_s": 7432.0,
     "identity": "kitchen",
+    "name": "Kitchen",
     "room": "home",
     "url": "wss://intercom.example.org",
     "version": "0.1.0",

@@ -65,7 +65,7 @@ def test_a_line_comes_every_interval_and_the_first_after_one() -> None:
 def test_the_interval_can_be_changed_while_it_runs() -> None:
     async def story() -> None:
         reporter = MetricsReporter(source=Source(), interval_s=3600, clock=LoopClock(), read=busy_process)
-        lines = await told(100, reporter, (50, lambda: reporter.set_interval(10)))
+        lines = await told(95, reporter, (50, lambda: reporter.set_interval(10)))
         assert [line["process"]["uptime_s"] for line in lines] == [60.0, 70.0, 80.0, 90.0]
 
     run_jumping(story())
@@ -172,3 +172,39 @@ def test_garbage_collections_are_timed_and_the_long_ones_counted() -> None:
     for took_s in (0.0049, 0.0051):
         pauses.note(took_s)
     assert (pauses.stalls - before, pauses.longest_s) == (1, 0.0051)
+
+
+class Loud(Source):
+    """Once, somebody shouted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peaks = [-30.0, -1.0, -30.0]
+
+    def get_metrics(self) -> Mapping[str, Mapping[str, object]]:
+        return {"input": {"peak_dbfs": self.peaks.pop(0) if self.peaks else -60.0}}
+
+
+def test_neither_a_scrape_nor_a_look_takes_anything_away_from_the_others() -> None:
+    async def story() -> None:
+        reporter = MetricsReporter(source=Loud(), interval_s=30, clock=LoopClock(), read=busy_process)
+        scrapes: list[object] = []
+
+        def scrape() -> None:
+            scrapes.append(reporter.scrape()["input"]["peak_dbfs"])
+
+        lines = await told(35, reporter, (5, scrape), (10, reporter.sample), (15, scrape), (20, scrape))
+        assert scrapes == [-30.0, -1.0, -60.0]
+        assert [line["input"]["peak_dbfs"] for line in lines] == [-1.0]
+
+    run_jumping(story())
+
+
+def test_the_line_takes_nothing_away_from_a_scrape() -> None:
+    async def story() -> None:
+        reporter = MetricsReporter(source=Loud(), interval_s=10, clock=LoopClock(), read=busy_process)
+        scrapes: list[object] = []
+        await told(31, reporter, (25, lambda: scrapes.append(reporter.scrape()["input"]["peak_dbfs"])))
+        assert scrapes == [-1.0]
+
+    run_jumping(story())

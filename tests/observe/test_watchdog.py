@@ -80,6 +80,7 @@ def test_a_process_that_stands_still_ends_and_the_next_one_tells_where(tmp_path:
     dog = Armed().dog(words)
     (stack,) = told(dog)
     assert "stand_still" in stack
+    assert dog.bit
     assert told(dog) == [], "once"
     dog.close()
     assert list(words.parent.iterdir()) == []

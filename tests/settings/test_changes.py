@@ -52,6 +52,7 @@ def test_the_same_settings_change_nothing() -> None:
         ("audio: {sample_rate_hz: 16000}", ["audio.sample_rate_hz"], {"session"}),
         ("log: {level: debug}", ["log.level"], {"log"}),
         ("metrics: {interval_s: 5}", ["metrics.interval_s"], {"metrics"}),
+        ("metrics: {listen: 127.0.0.1:9477}", ["metrics.listen"], {"metrics"}),
         ("status: {socket: /x}", ["status.socket"], {"status"}),
         ("supervisor: {retry_max_s: 9}", ["supervisor.retry_max_s"], {"supervisor"}),
     ],

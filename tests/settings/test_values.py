@@ -117,3 +117,21 @@ def test_a_path_is_relative_to_the_file_that_names_it_and_knows_the_home(
 )
 def test_a_server_is_named_by_any_of_livekits_schemes(tmp_path: Path, url: str) -> None:
     assert loaded(tmp_path, f"livekit: {{url: '{url}', token_file: /t}}\n").settings.livekit.url == url
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("9477", "127.0.0.1:9477"),
+        ("':9100'", "127.0.0.1:9100"),
+        ("board.local:9100", "127.0.0.1:9100"),
+        ("127.0.0.1:70000", "127.0.0.1:9477"),
+        ("127.0.0.256:9477", "127.0.0.1:9477"),
+        ("'[zz]:9477'", "127.0.0.1:9477"),
+        ("http://127.0.0.1:9477", "127.0.0.1:9477"),
+    ],
+)
+def test_what_is_no_address_to_listen_at_is_refused_with_one_that_is(tmp_path: Path, written: str, meant: str) -> None:
+    (said,) = refusals(tmp_path, EMBEDDED + f"metrics:\n  listen: {written}\n")
+    assert said.startswith("alto.yaml:3:11: metrics.listen: found: ")
+    assert said.endswith(f'did you mean "{meant}"?')

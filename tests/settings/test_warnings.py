@@ -108,3 +108,14 @@ def test_warnings_come_in_file_order_and_leave_the_file_usable(tmp_path: Path) -
     found = loaded(tmp_path, text)
     assert [warning.line for warning in found.warnings] == [1, 2, 2, 3]
     assert found.settings.room == "12"
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:9477", "192.168.1.5:9477", "[::]:9477"])
+def test_figures_that_everybody_may_read_are_a_warning(tmp_path: Path, listen: str) -> None:
+    (said,) = warnings(tmp_path, EMBEDDED + f'metrics: {{listen: "{listen}"}}\n')
+    assert said.startswith(f'alto.yaml:2:19: metrics.listen: found: "{listen}", where everybody who reaches it reads')
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:9477", "[::1]:9477", "localhost:9477"])
+def test_figures_for_this_board_only_are_no_news(tmp_path: Path, listen: str) -> None:
+    assert warnings(tmp_path, EMBEDDED + f'metrics: {{listen: "{listen}"}}\n') == []
