@@ -258,6 +258,11 @@ class RemoteVoice(Protocol):
         """10 ms frames as they come, silence included, until `aclose()`. At most a few wait; the oldest goes."""
         ...
 
+    def deliver(self, take: Callable[[Samples], None]) -> bool:
+        """Have `take` called with each frame instead, until `aclose()`, on any thread, one call at a time; one may be
+        under way when that returns. It must not block or raise. False: this voice cannot, read `frames()`."""
+        ...
+
     async def aclose(self) -> None:
         """End `frames()` and free the native stream. Idempotent, bounded."""
         ...
@@ -299,7 +304,8 @@ class RoomConnection(Protocol):
         ...
 
     async def send(self, frame: Samples) -> None:
-        """Hand one 10 ms frame to the encoder. Raises NetworkError when the session ended."""
+        """Hand one 10 ms frame to the encoder, which may take it later: what befalls it then, the next call raises.
+        Raises NetworkError when the session ended."""
         ...
 
     async def stats(self) -> LinkStats: ...

@@ -8,6 +8,7 @@ of 59 and 131 ms with it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -28,6 +29,10 @@ thread waits so long at each turn: 5.1 ms (median) with Python's own 5 ms, half 
 work."""
 LOCK: Final = 1 | 2 | 4  # sys/mman.h: MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT
 ON_FAULT: Final = 1  # sys/mman.h: MLOCK_ONFAULT
+ARENA_MAX: Final = -8  # malloc.h: M_ARENA_MAX
+ARENAS: Final = 2
+"""Heaps that all threads share. glibc's own limit is eight for each processor, and each keeps what was once needed:
+2 to 3 MB in all, which stay locked. One saves no more, and nothing is slower with two (measured with nine voices)."""
 
 FIX: Final = "allow real time: AmbientCapabilities=CAP_SYS_NICE or LimitRTPRIO=5 in the unit, rtprio in limits.conf"
 
@@ -50,6 +55,7 @@ class Precedence:
 def claim() -> Precedence:
     """Ask for as much as the kernel gives this user. Call before the first thread is made; never raises."""
     sys.setswitchinterval(SWITCH_S)
+    _share_heaps()
     locked = _lock_memory()
     try:
         # Not SCHED_RESET_ON_FORK: the kernel takes a new thread for a fork as well.
@@ -62,6 +68,11 @@ def claim() -> Precedence:
         return Precedence("nice", NICE, locked)
     except OSError:
         return Precedence("normal", locked=locked)
+
+
+def _share_heaps() -> None:
+    with contextlib.suppress(OSError, AttributeError):  # a C library that is not glibc
+        ctypes.CDLL(None).mallopt(ARENA_MAX, ARENAS)
 
 
 def _lock_memory() -> bool:

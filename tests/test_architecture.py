@@ -41,7 +41,7 @@ LAYERS: Final = {
 
 ONLY_IMPORTER: Final = {
     "sounddevice": {"audio/portaudio.py"},
-    "livekit.rtc": {"network/livekit_room.py", "network/processing.py"},
+    "livekit.rtc": {"network/crossing.py", "network/livekit_room.py", "network/processing.py"},
     "livekit.api": set(),
     "jwt": {"network/token.py"},
     "soxr": {"audio/convert.py"},

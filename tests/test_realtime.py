@@ -39,3 +39,30 @@ def test_who_may_not_have_real_time_runs_all_the_same() -> None:
     )
     assert policy in ("nice", "normal")
     assert (locked, held, threads_rr) == ("False", "False", "False")
+
+
+HEAPS = """
+import ctypes, os, tempfile, threading
+from appliance.realtime import claim
+libc = ctypes.CDLL(None)
+libc.fopen.restype, libc.malloc.restype = ctypes.c_void_p, ctypes.c_void_p
+claim()
+all_at_once = threading.Barrier(8)
+def take():
+    all_at_once.wait()
+    libc.malloc(ctypes.c_size_t(2000))
+    all_at_once.wait()
+threads = [threading.Thread(target=take) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+with tempfile.NamedTemporaryFile() as told:
+    file = libc.fopen(told.name.encode(), b"w")
+    libc.malloc_info(0, ctypes.c_void_p(file))
+    libc.fclose(ctypes.c_void_p(file))
+    print(told.read().decode().count("<heap nr="))
+"""
+
+
+def test_all_threads_share_two_heaps() -> None:
+    done = subprocess.run([sys.executable, "-c", HEAPS], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 2

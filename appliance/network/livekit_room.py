@@ -1,4 +1,4 @@
-"""The real room: with `processing.py`, the only importer of livekit.rtc. Translates its events, errors and statistics.
+"""The real room, on livekit.rtc. Translates its events, errors and statistics.
 
 What the SDK (livekit 1.2.1) does that shaped this file:
 
@@ -24,7 +24,7 @@ from livekit import rtc
 from livekit.rtc._proto.participant_pb2 import DisconnectReason
 
 from appliance.errors import NetworkError, Rejected, ServerClosed
-from appliance.network import explain, natives, sdk_log
+from appliance.network import crossing, explain, natives, sdk_log
 from appliance.network import stats as counters
 from appliance.network.renewal import Renewals
 from appliance.network.voice import CLOSE_TIMEOUT_S, CountingQueue, SdkVoice
@@ -51,8 +51,9 @@ def pending_connects() -> int:
 class LiveKitRoom:
     """One session with a LiveKit server (`ports.RoomConnection`)."""
 
-    def __init__(self, *, sample_rate: int) -> None:
-        """`sample_rate` in Hz, of the frames that voices deliver. ValueError for one that the native code cannot do."""
+    def __init__(self, *, sample_rate: int, direct: bool = True) -> None:
+        """`sample_rate` in Hz, of the frames that voices deliver. ValueError for one that the native code cannot do.
+        `direct`: past the SDK's event queue, if that can be (`crossing.py`)."""
         self._rate_hz = _checked_rate(sample_rate)
         self._room = rtc.Room()
         self._listener: RoomListener | None = None
@@ -60,6 +61,8 @@ class LiveKitRoom:
         self._voices: dict[str, SdkVoice] = {}
         self._source: rtc.AudioSource | None = None
         self._track: rtc.LocalAudioTrack | None = None
+        self._crossing = crossing.find() if direct else None
+        self._microphone: crossing.Microphone | None = None
         self._frame_samples = 0
         self._ended = False
         self._reconnecting = False
@@ -127,6 +130,8 @@ class LiveKitRoom:
         self._frame_samples = _checked_rate(rate_hz) * AUDIO_FRAME_MS // 1000
         self._source = rtc.AudioSource(rate_hz, 1, queue_size_ms=0)
         self._track = rtc.LocalAudioTrack.create_audio_track("microphone", self._source)
+        if self._crossing is not None:
+            self._microphone = self._crossing.microphone(self._source, self._frame_samples)
         await self._publish()
 
     def _may_publish(self) -> None:
@@ -156,6 +161,9 @@ class LiveKitRoom:
         self._must_be_open()
         if self._source is None:
             raise NetworkError("no microphone is published")
+        if self._microphone is not None:
+            await self._microphone.send(frame)
+            return
         rate_hz = self._source.sample_rate
         await self._source.capture_frame(rtc.AudioFrame(frame.tobytes(), rate_hz, 1, self._frame_samples))
 
@@ -230,6 +238,8 @@ class LiveKitRoom:
         self._voices.clear()
         if not await natives.leave(self._room.disconnect(), deadline_s=LEAVE_TIMEOUT_S):
             log.debug("room.leave_late")
+        if self._crossing is not None and self._microphone is not None:
+            self._crossing.forget(self._microphone)
         if self._source is not None:
             await self._source.aclose()
 
@@ -289,7 +299,14 @@ class LiveKitRoom:
         # test about dropped frames notices.
         stream._queue = queue  # type: ignore[assignment]
         is_microphone = publication.source == rtc.TrackSource.SOURCE_MICROPHONE
-        return SdkVoice(stream, queue, sid=publication.sid, identity=identity, is_microphone=is_microphone)
+        return SdkVoice(
+            stream,
+            queue,
+            sid=publication.sid,
+            identity=identity,
+            is_microphone=is_microphone,
+            crossing=self._crossing,
+        )
 
     def _on_track_unsubscribed(
         self, _track: rtc.Track, publication: rtc.RemoteTrackPublication, _person: rtc.RemoteParticipant

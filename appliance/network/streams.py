@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import structlog
 
-from appliance.ports import Clock, RemoteVoice, VoiceSink
+from appliance.ports import Clock, RemoteVoice, Samples, VoiceSink
 
 log = structlog.get_logger()
 
@@ -27,10 +29,14 @@ class _Stream:
     opened_s: float
     frames: int = 0
     task: asyncio.Task[None] | None = None
+    over: bool = False
+    writing: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a frame is written: one that comes late must not sound in the stream that took this one's name."""
 
 
 class RemoteStreams:
-    """Owns every voice that it was given: pumps it, closes it, and forgets it. Loop thread."""
+    """Owns every voice that it was given: has its frames written, closes it, and forgets it. Loop thread, but for the
+    frames: they come on the SDK's threads where it can do that, and never wait for the loop."""
 
     def __init__(self, *, sink: VoiceSink, clock: Clock) -> None:
         self._sink = sink
@@ -67,7 +73,8 @@ class RemoteStreams:
             return
         self._streams[voice.sid] = stream
         self._sink.open_stream(name, owner=voice.identity)
-        stream.task = asyncio.get_running_loop().create_task(self._pump(stream), name=f"voice {name}")
+        if not voice.deliver(partial(self._write, stream)):
+            stream.task = asyncio.get_running_loop().create_task(self._pump(stream), name=f"voice {name}")
         log.info("stream.started", identity=voice.identity, stream=name)
 
     def drop(self, sid: str) -> None:
@@ -75,6 +82,8 @@ class RemoteStreams:
         stream = self._streams.pop(sid, None)
         if stream is None:
             return
+        with stream.writing:
+            stream.over = True
         self._sink.remove_stream(stream.name)
         self._frames_before += stream.frames
         self._dropped_before += stream.voice.dropped_frames
@@ -96,12 +105,21 @@ class RemoteStreams:
     async def _pump(self, stream: _Stream) -> None:
         try:
             async for samples in stream.voice.frames():
-                if self._streams.get(stream.voice.sid) is not stream:
-                    return  # replaced under the same name: what comes late must not sound in the new one
-                self._sink.add_audio_data(samples, stream_id=stream.name)
-                stream.frames += 1
+                self._write(stream, samples)
         except Exception:
             log.exception("stream.failed", identity=stream.voice.identity, stream=stream.name)
+
+    def _write(self, stream: _Stream, samples: Samples) -> None:
+        """On any thread."""
+        with stream.writing:
+            if stream.over:
+                return
+            try:
+                self._sink.add_audio_data(samples, stream_id=stream.name)
+                stream.frames += 1
+            except Exception:
+                stream.over = True
+                log.exception("stream.failed", identity=stream.voice.identity, stream=stream.name)
 
     def _end_later(self, stream: _Stream) -> None:
         task = asyncio.get_running_loop().create_task(self._end(stream), name=f"voice-end {stream.name}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import numpy as np
 
 from appliance.network import natives
+from appliance.network.crossing import Crossing
 from appliance.ports import Samples
 
 CLOSE_TIMEOUT_S: Final = 0.5  # 1 ms measured
@@ -40,13 +41,24 @@ class CountingQueue:
 class SdkVoice:
     """One subscribed audio track (`ports.RemoteVoice`)."""
 
-    def __init__(self, stream: Any, queue: CountingQueue, *, sid: str, identity: str, is_microphone: bool) -> None:
-        """`stream`: an `rtc.AudioStream` of mono int16 whose frames go through `queue`."""
+    def __init__(
+        self,
+        stream: Any,
+        queue: CountingQueue,
+        *,
+        sid: str,
+        identity: str,
+        is_microphone: bool,
+        crossing: Crossing | None = None,
+    ) -> None:
+        """`stream`: an `rtc.AudioStream` of mono int16 whose frames go through `queue`, or past it by `crossing`."""
         self.sid = sid
         self.identity = identity
         self.is_microphone = is_microphone
         self._stream = stream
         self._queue = queue
+        self._crossing = crossing
+        self._withdraw: Callable[[], None] | None = None
         self._closing: asyncio.Task[None] | None = None
 
     @property
@@ -59,8 +71,17 @@ class SdkVoice:
         async for event in self._stream:
             yield np.frombuffer(event.frame.data, dtype=np.int16)
 
+    def deliver(self, take: Callable[[Samples], None]) -> bool:
+        """See the port."""
+        if self._crossing is None or self._closing is not None:
+            return False
+        self._withdraw = self._crossing.deliver(self._stream, take)
+        return True
+
     async def aclose(self) -> None:
         """See the port."""
+        if self._withdraw is not None:
+            self._withdraw()
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close(), name=f"voice-close {self.sid}")
         await asyncio.wait({self._closing}, timeout=CLOSE_TIMEOUT_S)

@@ -235,6 +235,13 @@ _ROOM: Final = (
         "when the participant leaves or mutes; frames close to 100 × seconds",
     ),
     Event(
+        "crossing.unknown",
+        "warning",
+        "The SDK is another one than alto was made for: its sound takes the public way, which costs more processor.",
+        {"reason": "what was not found in it"},
+        "never",
+    ),
+    Event(
         "stream.renewed",
         "info",
         "A quiet voice is subscribed anew: the SDK still held it back for a trouble that is over.",

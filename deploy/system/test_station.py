@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from asked import journal, show, until_online
 from machine import Machine
 
 SECRET = "hush-hush-0123456789-abcdefghijklmnop"  # noqa: S105 (made up)
+
+
+def systemd(machine: Machine) -> int:
+    """Its version."""
+    return int(machine.run("systemctl --version").split()[1])
 
 
 def test_the_sandbox_is_in_force(running: Machine) -> None:
@@ -76,7 +82,7 @@ def test_a_new_file_is_taken_by_the_station_that_runs_and_its_secret_leaves_the_
 
 
 def test_reload_ends_when_the_station_is_ready_again(running: Machine) -> None:
-    assert show(running, "Type") == "notify-reload"
+    assert show(running, "Type") == ("notify-reload" if systemd(running) >= 253 else "notify")
     pid = show(running, "MainPID")
     running.run("systemctl reload alto", 60)
     assert show(running, "MainPID") == pid
@@ -103,6 +109,8 @@ def test_a_full_disk_does_not_end_the_call(running: Machine) -> None:
 
 
 def test_a_secret_that_systemd_hands_in_needs_no_file_of_ours(running: Machine) -> None:
+    if systemd(running) < 254:
+        pytest.skip("systemd before 254 has no ImportCredential: there it is livekit.api_secret_file")
     running.run(f"mkdir -p /etc/credstore; umask 077; printf %s {SECRET} > /etc/credstore/alto.api_secret")
     running.run("systemctl restart alto", 60)
     told = running.run(f"nsenter -m -t {show(running, 'MainPID')} -- ls /run/credentials/alto.service")

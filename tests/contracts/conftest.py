@@ -14,7 +14,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     if request.param == "fake":
         yield FakeWorld()
     else:
-        yield RealWorld(request.getfixturevalue("livekit_server"))
+        yield RealWorld(request.getfixturevalue("livekit_server"), direct=request.param == "real")
 
 
 @pytest.fixture

@@ -146,14 +146,15 @@ class FakeWorld:
 class RealWorld:
     """The SDK against a real server, in a room of the test's own."""
 
-    def __init__(self, server: LiveKitServer) -> None:
+    def __init__(self, server: LiveKitServer, *, direct: bool = True) -> None:
         self.server = server
+        self.direct = direct
         self.url = server.url
         self.deaf_url = f"ws://127.0.0.1:{free_port()}"
         self.name = f"contract-{secrets.token_hex(4)}"
 
     def room(self) -> RoomConnection:
-        return LiveKitRoom(sample_rate=RATE_HZ)
+        return LiveKitRoom(sample_rate=RATE_HZ, direct=self.direct)
 
     def token(self, identity: str) -> str:
         return self.server.token(identity, self.name)
@@ -214,6 +215,16 @@ class RealWorld:
 both = pytest.mark.parametrize(
     "world", ["fake", pytest.param("real", marks=[pytest.mark.server, pytest.mark.slow])], indirect=True
 )
+
+both_and_publicly = pytest.mark.parametrize(
+    "world",
+    [
+        "fake",
+        *(pytest.param(name, marks=[pytest.mark.server, pytest.mark.slow]) for name in ("real", "real, publicly")),
+    ],
+    indirect=True,
+)
+"""The third world goes by the SDK's public parts only."""
 both_mortal = pytest.mark.parametrize(
     "mortal_world", ["fake", pytest.param("real", marks=[pytest.mark.server, pytest.mark.slow])], indirect=True
 )

@@ -10,7 +10,7 @@ import pytest
 
 from appliance.errors import AttemptTimedOut, Evicted, NetworkError, Policy, Rejected, ServerClosed, Unreachable
 from appliance.network.livekit_room import pending_connects
-from appliance.ports import RemoteVoice
+from appliance.ports import RemoteVoice, Samples
 from tests.contracts.rooms import (
     FRAME,
     RATE_HZ,
@@ -19,6 +19,7 @@ from tests.contracts.rooms import (
     RealWorld,
     World,
     both,
+    both_and_publicly,
     both_mortal,
     comes,
     joined,
@@ -26,12 +27,13 @@ from tests.contracts.rooms import (
     tone,
 )
 from tests.harness.aio import run
+from tests.harness.server import LiveKitServer
 from tests.harness.wait import until_async
 
 # ---- hearing each other ------------------------------------------------------------------------------------------
 
 
-@both
+@both_and_publicly
 def test_what_one_sends_the_other_hears_in_10_ms_frames(world: World) -> None:
     async def story() -> None:
         async with joined(world, "kitchen", talks=True) as (kitchen, _), joined(world, "porch") as (_, ears):
@@ -78,6 +80,39 @@ def test_a_voice_that_nobody_reads_keeps_100_ms_and_counts_the_rest(world: World
                             await anext(frames)
                         waiting += 1
                 assert 8 <= waiting <= 13
+
+    run(story())
+
+
+@both
+def test_a_voice_delivers_each_frame_to_whoever_wants_them_until_it_is_closed(world: World) -> None:
+    async def story() -> None:
+        async with joined(world, "kitchen", talks=True) as (kitchen, _), joined(world, "porch") as (_, ears):
+            voice = await comes(lambda: ears.voice_of("kitchen"), "the kitchen's voice", ears)
+            got: list[Samples] = []
+            assert voice.deliver(got.append)
+            async with talking(kitchen, tone()):
+                await comes(lambda: any(np.abs(frame.astype(int)).max() > 4000 for frame in got), "its sound", ears)
+                assert {(frame.dtype.name, frame.shape) for frame in got} == {("int16", (FRAME,))}
+                assert voice.dropped_frames <= 10  # those from before, at most
+                await voice.aclose()
+                count = len(got)
+                await asyncio.sleep(0.05)
+                assert len(got) <= count + 1
+            assert not voice.deliver(got.append)
+
+    run(story())
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_without_the_ways_past_the_sdk_a_voice_delivers_nothing(livekit_server: LiveKitServer) -> None:
+    world = RealWorld(livekit_server, direct=False)
+
+    async def story() -> None:
+        async with joined(world, "kitchen", talks=True), joined(world, "porch") as (_, ears):
+            voice = await comes(lambda: ears.voice_of("kitchen"), "the kitchen's voice", ears)
+            assert not voice.deliver(lambda _: None)
 
     run(story())
 

@@ -63,11 +63,21 @@ class FakeVoice:
     dropped_frames: int = 0
     _queue: deque[Samples] = field(default_factory=lambda: deque(maxlen=VOICE_QUEUE_FRAMES))
     _more: asyncio.Event = field(default_factory=asyncio.Event)
+    delivers: bool = True
     closed: bool = False
+    _take: Callable[[Samples], None] | None = None
 
-    def deliver(self, frame: Samples) -> None:
-        """Put one frame in; the oldest goes when nobody reads."""
+    def deliver(self, take: Callable[[Samples], None]) -> bool:
+        able = self.delivers and not self.closed
+        self._take = take if able else None
+        return able
+
+    def put(self, frame: Samples) -> None:
+        """One frame came; the oldest goes when nobody reads."""
         if self.closed:
+            return
+        if self._take is not None:
+            self._take(frame)
             return
         self.dropped_frames += len(self._queue) == VOICE_QUEUE_FRAMES
         self._queue.append(frame)
@@ -105,7 +115,7 @@ class FakeTrack:
         """Let everybody else hear one 10 ms frame."""
         for room in self.server.sessions():
             if not room.muffled and (voice := room.voices.get(self.sid)):
-                voice.deliver(frame)
+                voice.put(frame)
 
     async def talk(self, make_frame: Callable[[int], Samples], *, frames: int) -> None:
         """Say `frames` frames, one each 10 ms of the loop's time."""
@@ -150,6 +160,8 @@ class FakeServer:
         self.late_s = 15.0
         self.may_publish = True
         self.sends_stuck = False
+        self.delivers = True
+        """Whether voices can deliver past the loop; otherwise they only have `frames()`."""
         self.answers: deque[Answer] = deque()
         """What the next attempts meet, first one first; when empty, `default_answer`."""
         self.default_answer = Answer.ACCEPT
@@ -448,7 +460,7 @@ class FakeRoom:
     def subscribe(self, track: FakeTrack) -> None:
         if track.identity == self.identity or track.muted or self.listener is None:
             return
-        voice = FakeVoice(track.sid, track.identity, track.is_microphone)
+        voice = FakeVoice(track.sid, track.identity, track.is_microphone, delivers=self.server.delivers)
         self.voices[track.sid] = voice
         handed: RemoteVoice = voice
         self.listener.on_voice(handed)

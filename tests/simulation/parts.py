@@ -134,7 +134,7 @@ class Crowd:
         for track in (bob, *self._speakers):
             for room in self._server.sessions():
                 if not room.muffled and (voice := room.voices.get(track.sid)):
-                    voice.deliver(FRAME)
+                    voice.put(FRAME)
 
 
 class SavedFile:

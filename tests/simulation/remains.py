@@ -24,7 +24,7 @@ def of_the_well(world: World) -> Iterator[str]:
     talks = world.talks
     voices = len(world.server.tracks(but=world.identity))
     yield from _counts(world, sessions=1, microphones=int(talks), devices=1 + talks, voices=voices)
-    tasks = Counter({"voice": voices, "link-watch": 1, "capture-pump": int(talks), "wake": 1})
+    tasks = Counter({"link-watch": 1, "capture-pump": int(talks), "wake": 1})
     tasks["native-connect"] = natives.unfinished()  # one to a silent server ends half a minute after it was given up
     yield from _differs("tasks", _tasks(world), +tasks)
     yield from _differs("streams in the mixer", _mixer_streams(world), voices)
