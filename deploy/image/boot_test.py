@@ -163,7 +163,7 @@ class Board:
             words += ["-M", "virt,gic-version=2", "-cpu", "cortex-a72", "-smp", "2", "-m", "1024"]
             words += ["-accel", "tcg,thread=multi", "-append", f"{line} console=ttyAMA0"]
             words += ["-drive", f"{drive},if=none,id=card", "-device", "virtio-blk-pci,drive=card"]
-            words += ["-device", "virtio-net-pci,netdev=net", "-device", "virtio-rng-pci"]
+            words += ["-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci"]
             words += ["-audiodev", f"wav,id=sound,path={self.heard},out.frequency=48000"]
             words += ["-device", "intel-hda", "-device", "hda-output,audiodev=sound"]
             words += ["-serial", f"file:{self._folder}/console.log"]
