@@ -101,7 +101,7 @@ def test_what_the_firmware_shall_load_is_what_the_build_puts_there() -> None:
         if line and not line.startswith("#")
     )
     build = (IMAGE / "build").read_text()
-    assert f"{config['kernel']} &&" in build
+    assert f"mv vmlinuz-* {config['kernel']} &&" in build
     assert config["initramfs"].split()[0] in build
 
 
