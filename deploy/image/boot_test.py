@@ -243,10 +243,10 @@ def virt(folder: Path, switch: Switch) -> None:
         tell(f"virt: login after {board.switch_on():.0f} s")
         peer.say(TONE_HZ)
         board.until(f"{STATE} | jq -e 'select(.state == \"online\")'", ONLINE_S, "the station to be online")
+        check_journal(board)
         steps(board)
         check_card(board)
         check_system(board, "back-porch")
-        check_journal(board)
         board.until(
             f"{STATE} | jq -e '.participants[] | select(.level_dbfs > -40)'", ONLINE_S, "the other one to be heard"
         )
@@ -267,10 +267,10 @@ def raspi3b(folder: Path, switch: Switch) -> None:
         board.until(f'{STATE} | jq -e \'select(.state == "online" or .state == "degraded")\'', ONLINE_S, "the room")
         state = json.loads(board.run(STATE))
         legs = {leg: told["state"] for leg, told in state["legs"].items()}
+        check_journal(board)
         steps(board)
         check_card(board)
         check_system(board, "station")
-        check_journal(board)
         watchdog = board.run("cat /sys/class/watchdog/watchdog0/identity 2>/dev/null || echo none").strip()
         tell(f"raspi3b: {model}; station {state['state']}, {legs}; watchdog: {watchdog}")
         board.switch_off()
@@ -322,8 +322,12 @@ def check_system(board: Board, name: str) -> None:
 
 def check_journal(board: Board) -> None:
     """Every line of the station's is JSON."""
-    board.run("journalctl -b -t alto -o cat | jq -e . >/dev/null")
-    tell(f"journal: {board.run('journalctl -b -t alto -o cat | wc -l').strip()} lines, each JSON")
+    lines = board.run("journalctl -b -t alto -o cat").splitlines()
+    other = [line for line in lines if not line.startswith("{")]
+    expect(not other, "lines that are no JSON:\n" + "\n".join(other))
+    for line in lines:
+        json.loads(line)
+    tell(f"journal: {len(lines)} lines, each JSON")
 
 
 def check_writes(board: Board) -> None:
