@@ -95,7 +95,7 @@ class Board:
             (self._folder / name).write_bytes(self.take(name))
         began = time.monotonic()
         self._process = spawn([*self._machine.words, *self._command()], stderr=(self._folder / "qemu.log").open("wb"))
-        while not self.try_run("true", 20):
+        while not self.try_run("true"):
             if self._process.poll() is not None:
                 raise BootError((self._folder / "qemu.log").read_text())
             if time.monotonic() - began > BOOT_S:
@@ -106,6 +106,9 @@ class Board:
     def switch_off(self) -> None:
         if self._process is not None:
             self.try_run("systemctl poweroff", 30)
+            subprocess.run(
+                ["ssh", "-o", f"ControlPath={self._folder}/ssh", "-O", "exit", "x"], capture_output=True, check=False
+            )
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(120)
             end(self._process)
@@ -177,7 +180,9 @@ class Board:
         return [str(word) for word in words]
 
     def _ssh(self, script: str, deadline_s: float) -> subprocess.CompletedProcess[str] | None:
-        options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=15"]
+        # One login for all: emulated arithmetic is slow, and the station goes before it.
+        options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=90"]
+        options += ["ControlMaster=auto", f"ControlPath={self._folder}/ssh", "ControlPersist=yes"]
         words: list[str] = [*self._machine.words, "ssh", "-i", str(self._key), "-p", "2222"]
         words += [word for option in options for word in ("-o", option)]
         with contextlib.suppress(subprocess.TimeoutExpired):
