@@ -37,7 +37,17 @@ ONLINE_S: Final = 600.0
 CALL_S: Final = 60.0
 SETTLED_S: Final = 40.0  # what ext4 and the kernel write on their own accord is written within 30 s
 TONE_HZ: Final = 600.0
-STATE: Final = "/opt/alto/current/bin/python -I -m appliance status --json"
+LINES: Final = "journalctl -b -t alto -o cat"
+ONLINE: Final = f"{LINES} | jq -e 'select(.to == \"online\")'"
+HEARD: Final = f"{LINES} | jq -e 'select(.mixer.per_stream.kitchen.level_dbfs > -40)'"
+POLITE: Final = """
+mkdir -p /run/systemd/system/alto.service.d
+printf '[Service]\\nLimitRTPRIO=0\\n' > /run/systemd/system/alto.service.d/polite.conf
+systemctl daemon-reload
+systemctl restart alto
+"""
+"""On an emulated processor a station that goes before everything leaves no time for whoever looks in."""
+
 STATION: Final = """\
 identity: porch
 room: home
@@ -246,15 +256,14 @@ def virt(folder: Path, switch: Switch) -> None:
         put_station(board, server)
         board.put("hostname.txt", b"\xef\xbb\xbfback-porch\r\n")
         tell(f"virt: login after {board.switch_on():.0f} s")
+        board.run(POLITE, ONLINE_S)
         peer.say(TONE_HZ)
-        board.until(f"{STATE} | jq -e 'select(.state == \"online\")'", ONLINE_S, "the station to be online")
+        board.until(ONLINE, ONLINE_S, "the station to be online")
         check_journal(board)
         steps(board)
         check_card(board)
         check_system(board, "back-porch")
-        board.until(
-            f"{STATE} | jq -e '.participants[] | select(.level_dbfs > -40)'", ONLINE_S, "the other one to be heard"
-        )
+        board.until(HEARD, ONLINE_S, "the other one to be heard")
         check_writes(board)
         usage(board)
         board.switch_off()
@@ -268,16 +277,18 @@ def raspi3b(folder: Path, switch: Switch) -> None:
         put_station(board, server)
         tell(f"raspi3b: login after {board.switch_on():.0f} s")
         model = board.run("tr -d '\\0' < /proc/device-tree/model").strip()
-        board.until(STATE, ONLINE_S, "the station to answer")
-        board.until(f'{STATE} | jq -e \'select(.state == "online" or .state == "degraded")\'', ONLINE_S, "the room")
-        state = json.loads(board.run(STATE))
-        legs = {leg: told["state"] for leg, told in state["legs"].items()}
+        board.until(
+            f"{LINES} | jq -e 'select(.event == \"room.connected\")'", ONLINE_S, "the station to be in its room"
+        )
         check_journal(board)
         steps(board)
         check_card(board)
         check_system(board, "station")
+        state = board.run(
+            f'{LINES} | jq -r \'select(.event == "state.changed") | .to + ": " + .reason\' | tail -1'
+        ).strip()
         watchdog = board.run("cat /sys/class/watchdog/watchdog0/identity 2>/dev/null || echo none").strip()
-        tell(f"raspi3b: {model}; station {state['state']}, {legs}; watchdog: {watchdog}")
+        tell(f"raspi3b: {model}; station {state}; watchdog: {watchdog}")
         board.switch_off()
 
 
@@ -304,7 +315,7 @@ def check_card(board: Board) -> None:
     expect("is valid and in use" in told, f"alto.status.txt says:\n{told}")
     card = board.run("cat /boot/firmware/alto.yaml")
     expect("(taken by alto)" in card, "the secret is still on the card")
-    expect(json.loads(board.run(STATE))["identity"] == "porch", "another alto.yaml is in force")
+    board.run(f"{LINES} | jq -e 'select(.station == \"porch\")'")
 
 
 def check_system(board: Board, name: str) -> None:
@@ -327,7 +338,7 @@ def check_system(board: Board, name: str) -> None:
 
 def check_journal(board: Board) -> None:
     """Every line of the station's is JSON."""
-    lines = board.run("journalctl -b -t alto -o cat").splitlines()
+    lines = board.run(LINES).splitlines()
     other = [line for line in lines if not line.startswith("{")]
     expect(not other, "lines that are no JSON:\n" + "\n".join(other))
     for line in lines:
@@ -360,7 +371,7 @@ def check_sound(board: Board) -> None:
 def check_state_stays(board: Board) -> None:
     """The second boot has the configuration of the first: the secret is not on the card any more."""
     tell(f"virt, second boot: login after {board.switch_on():.0f} s")
-    board.until(f"{STATE} | jq -e 'select(.state == \"online\")'", ONLINE_S, "the station to be online again")
+    board.until(ONLINE, ONLINE_S, "the station to be online again")
     board.switch_off()
 
 
