@@ -37,7 +37,17 @@ ONLINE_S: Final = 600.0
 CALL_S: Final = 60.0
 SETTLED_S: Final = 40.0  # what ext4 and the kernel write on their own accord is written within 30 s
 TONE_HZ: Final = 600.0
-STATE: Final = "/opt/alto/current/bin/python -I -m appliance status --json"
+LINES: Final = "journalctl -b -t alto -o cat"
+ONLINE: Final = f"{LINES} | jq -e 'select(.to == \"online\")'"
+HEARD: Final = f"{LINES} | jq -e 'select(.mixer.per_stream.kitchen.level_dbfs > -40)'"
+POLITE: Final = """
+mkdir -p /run/systemd/system/alto.service.d
+printf '[Service]\\nLimitRTPRIO=0\\n' > /run/systemd/system/alto.service.d/polite.conf
+systemctl daemon-reload
+systemctl restart alto
+"""
+"""On an emulated processor a station that goes before everything leaves no time for whoever looks in."""
+
 STATION: Final = """\
 identity: porch
 room: home
@@ -95,7 +105,7 @@ class Board:
             (self._folder / name).write_bytes(self.take(name))
         began = time.monotonic()
         self._process = spawn([*self._machine.words, *self._command()], stderr=(self._folder / "qemu.log").open("wb"))
-        while not self.try_run("true", 20):
+        while not self.try_run("true"):
             if self._process.poll() is not None:
                 raise BootError((self._folder / "qemu.log").read_text())
             if time.monotonic() - began > BOOT_S:
@@ -106,6 +116,9 @@ class Board:
     def switch_off(self) -> None:
         if self._process is not None:
             self.try_run("systemctl poweroff", 30)
+            subprocess.run(
+                ["ssh", "-o", f"ControlPath={self._folder}/ssh", "-O", "exit", "x"], capture_output=True, check=False
+            )
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(120)
             end(self._process)
@@ -177,7 +190,9 @@ class Board:
         return [str(word) for word in words]
 
     def _ssh(self, script: str, deadline_s: float) -> subprocess.CompletedProcess[str] | None:
-        options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=15"]
+        # One login for all: emulated arithmetic is slow, and the station goes before it.
+        options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=90"]
+        options += ["ControlMaster=auto", f"ControlPath={self._folder}/ssh", "ControlPersist=yes"]
         words: list[str] = [*self._machine.words, "ssh", "-i", str(self._key), "-p", "2222"]
         words += [word for option in options for word in ("-o", option)]
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -241,15 +256,14 @@ def virt(folder: Path, switch: Switch) -> None:
         put_station(board, server)
         board.put("hostname.txt", b"\xef\xbb\xbfback-porch\r\n")
         tell(f"virt: login after {board.switch_on():.0f} s")
+        board.run(POLITE, ONLINE_S)
         peer.say(TONE_HZ)
-        board.until(f"{STATE} | jq -e 'select(.state == \"online\")'", ONLINE_S, "the station to be online")
+        board.until(ONLINE, ONLINE_S, "the station to be online")
         check_journal(board)
         steps(board)
         check_card(board)
         check_system(board, "back-porch")
-        board.until(
-            f"{STATE} | jq -e '.participants[] | select(.level_dbfs > -40)'", ONLINE_S, "the other one to be heard"
-        )
+        board.until(HEARD, ONLINE_S, "the other one to be heard")
         check_writes(board)
         usage(board)
         board.switch_off()
@@ -263,16 +277,18 @@ def raspi3b(folder: Path, switch: Switch) -> None:
         put_station(board, server)
         tell(f"raspi3b: login after {board.switch_on():.0f} s")
         model = board.run("tr -d '\\0' < /proc/device-tree/model").strip()
-        board.until(STATE, ONLINE_S, "the station to answer")
-        board.until(f'{STATE} | jq -e \'select(.state == "online" or .state == "degraded")\'', ONLINE_S, "the room")
-        state = json.loads(board.run(STATE))
-        legs = {leg: told["state"] for leg, told in state["legs"].items()}
+        board.until(
+            f"{LINES} | jq -e 'select(.event == \"room.connected\")'", ONLINE_S, "the station to be in its room"
+        )
         check_journal(board)
         steps(board)
         check_card(board)
         check_system(board, "station")
+        state = board.run(
+            f'{LINES} | jq -r \'select(.event == "state.changed") | .to + ": " + .reason\' | tail -1'
+        ).strip()
         watchdog = board.run("cat /sys/class/watchdog/watchdog0/identity 2>/dev/null || echo none").strip()
-        tell(f"raspi3b: {model}; station {state['state']}, {legs}; watchdog: {watchdog}")
+        tell(f"raspi3b: {model}; station {state}; watchdog: {watchdog}")
         board.switch_off()
 
 
@@ -299,7 +315,7 @@ def check_card(board: Board) -> None:
     expect("is valid and in use" in told, f"alto.status.txt says:\n{told}")
     card = board.run("cat /boot/firmware/alto.yaml")
     expect("(taken by alto)" in card, "the secret is still on the card")
-    expect(json.loads(board.run(STATE))["identity"] == "porch", "another alto.yaml is in force")
+    board.run(f"{LINES} | jq -e 'select(.station == \"porch\")'")
 
 
 def check_system(board: Board, name: str) -> None:
@@ -322,7 +338,7 @@ def check_system(board: Board, name: str) -> None:
 
 def check_journal(board: Board) -> None:
     """Every line of the station's is JSON."""
-    lines = board.run("journalctl -b -t alto -o cat").splitlines()
+    lines = board.run(LINES).splitlines()
     other = [line for line in lines if not line.startswith("{")]
     expect(not other, "lines that are no JSON:\n" + "\n".join(other))
     for line in lines:
@@ -355,7 +371,7 @@ def check_sound(board: Board) -> None:
 def check_state_stays(board: Board) -> None:
     """The second boot has the configuration of the first: the secret is not on the card any more."""
     tell(f"virt, second boot: login after {board.switch_on():.0f} s")
-    board.until(f"{STATE} | jq -e 'select(.state == \"online\")'", ONLINE_S, "the station to be online again")
+    board.until(ONLINE, ONLINE_S, "the station to be online again")
     board.switch_off()
 
 
