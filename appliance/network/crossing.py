@@ -4,7 +4,7 @@ Publicly, each native event is offered to every subscriber, and each that fits w
 fetches it: two wake-ups for each frame that comes in, three for each that goes out. `Crossing` stands in front of that
 queue and takes out what is frequent: frames go from the native thread straight to who wants them, and that the encoder
 took a frame is only noted. Everything else passes on, and so does all of it when the SDK (1.2.1) has changed: then
-`find` says None, and the public way is gone.
+`find`, or the call for one stream or source, says None, and the public way is gone.
 """
 
 from __future__ import annotations
@@ -41,8 +41,12 @@ def find() -> Crossing | None:
 
         return Crossing(FfiClient.instance, ffi_pb2.FfiRequest)
     except (ImportError, AttributeError) as err:
-        log.warning("crossing.unknown", reason=str(err))
+        _unknown(err)
         return None
+
+
+def _unknown(err: Exception) -> None:
+    log.warning("crossing.unknown", reason=str(err))
 
 
 class Crossing:
@@ -58,10 +62,14 @@ class Crossing:
         self._pass_on = client.queue.put
         client.queue.put = self._put
 
-    def deliver(self, stream: Any, take: Take) -> Callable[[], None]:
+    def deliver(self, stream: Any, take: Take) -> Callable[[], None] | None:
         """Have `take` called with each frame of an `rtc.AudioStream`, on a native thread, one call at a time. Returns
-        what ends that; a call may be under way then. Raises AttributeError when the stream is not as it was."""
-        handle = int(stream._ffi_handle.handle)
+        what ends that (a call may be under way then); None when the stream is not as it was."""
+        try:
+            handle = int(stream._ffi_handle.handle)
+        except AttributeError as err:
+            _unknown(err)
+            return None
         self._takers[handle] = take
 
         def withdraw() -> None:
@@ -69,8 +77,15 @@ class Crossing:
 
         return withdraw
 
-    def microphone(self, source: Any, frame_samples: int) -> Microphone:
-        """A way into an `rtc.AudioSource` without a queue. Raises AttributeError when that is not as it was."""
+    def microphone(self, source: Any, frame_samples: int) -> Microphone | None:
+        """A way into an `rtc.AudioSource` without a queue; None when that, or the request, is not as it was."""
+        try:
+            return self._microphone(source, frame_samples)
+        except AttributeError as err:
+            _unknown(err)
+            return None
+
+    def _microphone(self, source: Any, frame_samples: int) -> Microphone:
         buffer = np.zeros(frame_samples, np.int16)
         request, number = self._new_request(), next(_ids)
         capture = request.capture_audio_frame

@@ -76,7 +76,7 @@ class SdkVoice:
         if self._crossing is None or self._closing is not None:
             return False
         self._withdraw = self._crossing.deliver(self._stream, take)
-        return True
+        return self._withdraw is not None
 
     async def aclose(self) -> None:
         """See the port."""

@@ -69,6 +69,12 @@ def test_another_sdk_is_noticed_before_anything_is_changed() -> None:
     assert vars(client.queue) == {}
 
 
+def test_a_stream_or_a_source_of_another_sdk_goes_the_public_way() -> None:
+    crossing, other = Crossing(Client(), FfiRequest), SimpleNamespace(sample_rate=48_000)
+    assert crossing.deliver(other, print) is None
+    assert crossing.microphone(other, 480) is None
+
+
 def test_a_frame_waits_until_the_one_before_was_taken() -> None:
     async def story() -> None:
         buffer, asked = np.zeros(480, np.int16), []
