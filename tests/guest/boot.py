@@ -11,7 +11,6 @@ functions of `tests/guest/inside*.py` by name, each in a fresh process:
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
@@ -20,12 +19,13 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from tests.harness.netns import INTERFACE, Machine
+from tests.harness.processes import going_first
 from tests.harness.wait import until
 
 KERNEL_VARIABLE: Final = "ALTO_GUEST_KERNEL"
@@ -38,7 +38,7 @@ BOOT_S: Final = 60.0  # 2.5 s measured; a busy machine with two cores may take t
 CALL_S: Final = 60.0
 END_S: Final = 5.0
 
-BOARD_PRIORITY: Final = 4  # before all but the stations on this side of the glass, which may take 5
+BOARD_PRIORITY: Final = 4  # sound cards wait for nobody but the stations on this side of the glass, which may take 5
 
 SOUND_CARDS: Final = (
     "snd_aloop.enable=1,1,1,1",
@@ -67,19 +67,6 @@ cd {repository}
 echo "agent ended with $?" >>/run/share/agent.log
 poweroff -f
 """
-
-
-@contextlib.contextmanager
-def first() -> Iterator[None]:
-    """What this thread starts meanwhile goes before everything else that the machine does: the guest's sound cards
-    wait for nobody. Where that is not allowed it shares the machine with the others."""
-    before = os.sched_getscheduler(0), os.sched_getparam(0)
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(BOARD_PRIORITY))
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, *before)
 
 
 class GuestError(AssertionError):
@@ -131,7 +118,7 @@ class Guest:
         init.chmod(init.stat().st_mode | stat.S_IXUSR)
         if self._machine:
             self._machine.ip("address", "flush", "dev", INTERFACE)  # it is the guest's now
-        with (self.share / "console.log").open("wb") as console, first():
+        with (self.share / "console.log").open("wb") as console, going_first(BOARD_PRIORITY):
             self._process = subprocess.Popen(
                 self._command(init),
                 stdin=subprocess.DEVNULL,

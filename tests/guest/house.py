@@ -20,9 +20,10 @@ from typing import Any, Final, Self
 import numpy as np
 import yaml
 
-from tests.guest.boot import Guest, first
+from tests.guest.boot import BOARD_PRIORITY, Guest
 from tests.harness.netns import Switch
 from tests.harness.peer import SdkPeer
+from tests.harness.processes import going_first
 from tests.harness.server import LiveKitServer
 from tests.harness.signals import RATE_HZ, SILENCE_DBFS, VOICES_HZ, Pcm, level_dbfs
 from tests.harness.station import Event, Station, merged, station_settings
@@ -210,7 +211,7 @@ class House:
         self.guest: Final = guest
         self._directory: Final = directory
         self._stack: Final = contextlib.ExitStack()
-        with first():
+        with going_first(BOARD_PRIORITY):
             self.server: Final = self._stack.enter_context(LiveKitServer(switch.machine()))
             self.bob: Final = self._stack.enter_context(SdkPeer(self.server, "bob", machine=switch.machine()))
         self.bob.say(BOB_HZ)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +18,7 @@ from appliance.audio.portaudio import PortAudioBackend
 from appliance.clock import SystemClock
 from appliance.ports import Samples
 from tests.guest.inside import PATIENCE_S, Ear, Mouth, failure, open_by, opened
+from tests.harness.oddsound import talking
 from tests.harness.signals import RATE_HZ, level_dbfs, tone
 from tests.harness.wait import until
 
@@ -45,7 +43,7 @@ def call_through(asound: str, speaker: str, microphone: str, hz: float) -> dict[
     mixer = AudioMixer()
     output = AudioOutputHandler(config=config, backend=backend, clock=clock, source=mixer)
     microphone_handler = AudioInputHandler(config=config, backend=backend, clock=clock)
-    with _talking(mixer, hz), contextlib.closing(output), contextlib.closing(microphone_handler):
+    with talking(mixer, tone(hz)), contextlib.closing(output), contextlib.closing(microphone_handler):
         output.open()
         microphone_handler.open()
         heard = _heard(microphone_handler, 1.6)[-RATE_HZ:]  # the beginning is the jitter buffer's
@@ -53,28 +51,6 @@ def call_through(asound: str, speaker: str, microphone: str, hz: float) -> dict[
         opened_as = {way: [one.pcm, one.rate_hz, one.channels] for way, one in streams.items() if one is not None}
         errors = [output.get_metrics()["errors"], microphone_handler.get_metrics()["errors"]]
     return {**opened_as, **_judged(heard, hz), "errors": errors}
-
-
-@contextlib.contextmanager
-def _talking(mixer: AudioMixer, hz: float) -> Iterator[None]:
-    """Somebody says a tone, 10 ms after 10 ms."""
-    over, voice = threading.Event(), tone(hz)
-
-    def talk() -> None:
-        began, said = time.monotonic(), 0
-        while not over.wait(0.005):
-            while said < (time.monotonic() - began) * 100:
-                at = said * FRAME % RATE_HZ
-                mixer.add_audio_data(voice[at : at + FRAME], "bob")
-                said += 1
-
-    thread = threading.Thread(target=talk, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _heard(handler: AudioInputHandler, seconds: float) -> Samples:

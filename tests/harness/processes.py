@@ -73,12 +73,12 @@ def preferred() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def going_first() -> Iterator[None]:
+def going_first(priority: int = STATION) -> Iterator[None]:
     """Root: the calling thread, and what is started from it meanwhile, go before all that is not real time, as all of
-    a station does. For sound devices that are opened in a test itself."""
+    a station does. For sound devices that are opened in a test itself, or in a guest."""
     before = os.sched_getscheduler(0), os.sched_getparam(0)
     with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(STATION))
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
     try:
         yield
     finally:
