@@ -371,6 +371,7 @@ def check_sound(board: Board) -> None:
 def check_state_stays(board: Board) -> None:
     """The second boot has the configuration of the first: the secret is not on the card any more."""
     tell(f"virt, second boot: login after {board.switch_on():.0f} s")
+    board.run(POLITE, ONLINE_S)
     board.until(ONLINE, ONLINE_S, "the station to be online again")
     board.switch_off()
 
