@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -21,6 +22,7 @@ library = logging.getLogger("portaudio")  # not ours: told as `library.log`
 
 STDERR: Final = 2
 KEPT_BYTES: Final = 16384  # of one call; a refused format makes 300
+UNDER_WAY_S: Final = 0.005  # in which a write ends that had begun before the file was put back
 
 _OURS: Final = re.compile(rb"Expression '|ALSA lib |jack|Jack|JACK|Cannot connect to server|PulseAudio: ")
 
@@ -58,6 +60,7 @@ def _turned_aside(lines: list[bytes]) -> Iterator[None]:
         yield
     finally:
         os.dup2(kept, STDERR)
+        time.sleep(UNDER_WAY_S)
         lines += os.pread(aside, KEPT_BYTES, 0).splitlines(keepends=True)
         os.close(kept)
         os.close(aside)
