@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import os
@@ -18,6 +19,7 @@ import tests.guest.inside_cards
 import tests.guest.inside_formats  # noqa: F401
 
 LOOK_S: Final = 0.02  # hostfs tells nobody about new files
+STACKS_S: Final = 2.0  # for a process that is to be ended to write where its threads stand
 
 
 def main(share: Path) -> None:
@@ -35,13 +37,15 @@ def main(share: Path) -> None:
 
 def _answer(request: dict[str, Any], path: Path) -> None:
     reader, writer = os.pipe()
+    stacks = path.with_suffix(".stacks")
     child = os.fork()
     if child == 0:
         os.close(reader)
         os.setpgid(0, 0)
+        faulthandler.enable(stacks.open("w"))
         _run(request, writer)
     os.close(writer)
-    text = _read(reader, child, request["deadline_s"])
+    text = _read(reader, child, request["deadline_s"], stacks)
     os.close(reader)
     _, status = os.waitpid(child, 0)
     answer = text or json.dumps({"error": f"its process ended without an answer, status {status}", "value": None})
@@ -66,8 +70,8 @@ def _run(request: dict[str, Any], writer: int) -> None:
     os._exit(0)
 
 
-def _read(reader: int, child: int, deadline_s: float) -> str:
-    """What the child wrote; at the deadline its process group is ended."""
+def _read(reader: int, child: int, deadline_s: float, stacks: Path) -> str:
+    """What the child wrote; at the deadline its process group is ended, after it told where its threads stand."""
     end = time.monotonic() + deadline_s
     data = b""
     while (left := end - time.monotonic()) > 0:
@@ -76,8 +80,13 @@ def _read(reader: int, child: int, deadline_s: float) -> str:
         if ready and not chunk:
             return data.decode()
         data += chunk
+    os.kill(child, signal.SIGABRT)  # faulthandler's: written even where the interpreter stands
+    select.select([reader], [], [], STACKS_S)
     os.killpg(child, signal.SIGKILL)
-    return json.dumps({"error": f"took longer than {deadline_s:g} s and was ended", "value": None})
+    stood = stacks.read_text()
+    return json.dumps(
+        {"error": f"took longer than {deadline_s:g} s and was ended; it stood in\n{stood}", "value": None}
+    )
 
 
 if __name__ == "__main__":

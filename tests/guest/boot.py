@@ -76,11 +76,15 @@ class GuestError(AssertionError):
 class Guest:
     """One booted kernel. A context manager; not for several threads. Make it on the main thread.
 
-    `machine`: whose place in a test's network it takes; its card is `vec0` inside.
+    `machine`: whose place in a test's network it takes; its card is `vec0` inside. `processors`: one does not spin for
+    a lock whose holder the host has set aside, as two do on a busy host, for minutes; a whole station needs two.
     """
 
-    def __init__(self, kernel: Path | None = None, *, memory: str = "1G", machine: Machine | None = None) -> None:
-        self._kernel: Final = kernel or Path(os.environ[KERNEL_VARIABLE])
+    def __init__(
+        self, kernel: Path, *, memory: str = "1G", processors: int = 1, machine: Machine | None = None
+    ) -> None:
+        self._kernel: Final = kernel
+        self._processors: Final = processors
         self._machine: Final = machine
         self._memory: Final = memory
         self._share: Final = tempfile.TemporaryDirectory(prefix="alto-guest-")
@@ -149,7 +153,8 @@ class Guest:
         consoles = ("con=null", "con0=null,fd:1", "ssl=null", "console=tty0", "quiet")
         inside = self._machine.words if self._machine else ()
         card = [f"vec0:transport=raw,ifname={INTERFACE}"] if self._machine else []
-        own = (f"mem={self._memory}", "ncpus=2", "seccomp=auto", *card)  # what is too new for a kernel goes to init
+        # What is too new for a kernel goes to init.
+        own = (f"mem={self._memory}", f"ncpus={self._processors}", "seccomp=auto", *card)
         return [*inside, str(self._kernel), *own, *root, *consoles, *SOUND_CARDS]
 
     def _init(self) -> str:
