@@ -35,6 +35,8 @@ OWN: Final = Path("/run/alto-card")
 """In memory: the last verdict, the lock, and whether it was alto who made the card read-only."""
 KEEP_OPEN: Final = Path("/etc/alto/keep-card-writable")
 """Its presence leaves the card as the system mounted it."""
+KEEP_SECRETS: Final = Path("/etc/alto/keep-secrets-on-card")
+"""Its presence leaves the secrets in alto.yaml; its text says why."""
 USER: Final = "alto"
 STATUS_FILE: Final = "alto.status.txt"
 
@@ -53,6 +55,7 @@ class Places:
     sockets: Path = STATION_SOCKETS
     own: Path = OWN
     keep_open: Path = KEEP_OPEN
+    keep_secrets: Path = KEEP_SECRETS
     settle_s: float = SETTLE_S
 
     @property
@@ -66,6 +69,13 @@ class Places:
 
     def mount(self) -> Mount:
         return card_mount(self.card, self.closed)
+
+    def keep(self) -> str:
+        """Why the secrets are to stay on the card; empty: they are not."""
+        try:
+            return self.keep_secrets.read_text(errors="replace").strip() or f"{self.keep_secrets} is there"
+        except OSError:
+            return ""
 
 
 def main(argv: Sequence[str] | None = None, places: Places | None = None) -> int:
@@ -98,7 +108,7 @@ def take(places: Places) -> int:
 
 def _take(places: Places) -> None:
     before = _verdict(places)
-    verdict = Inbox(places.card, places.state, places.mount(), _owner(), _credentials()).take()
+    verdict = Inbox(places.card, places.state, places.mount(), _owner(), _credentials(), places.keep()).take()
     _remember(places, verdict)
     if verdict != before:
         _log(places, verdict)

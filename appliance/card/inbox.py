@@ -62,7 +62,7 @@ class Verdict:
     blanked: bool = False
     """Stand-ins are on the card where secrets were."""
     stuck: str = ""
-    """Why the card could not be written, when it should have been."""
+    """Why secrets are still on the card, when they should not be."""
     first: bool = False
     """The station had no such file before: it has to be started anew to find it."""
     digest: str = ""
@@ -80,6 +80,8 @@ class Inbox:
     """User and group that the station's file is given to; None: left as it is made."""
     env: Mapping[str, str] | None = None
     """What the station has besides the file: systemd's credentials."""
+    keep: str = ""
+    """Why the secrets are to stay on the card; empty: they are not."""
 
     @property
     def station_file(self) -> Path:
@@ -163,12 +165,14 @@ class Inbox:
         fresh = secrets.blanked(text)
         if fresh == text:
             return data, ""
+        if self.keep:
+            return data, self.keep
         lies = as_before(fresh, data)
         try:
             with self.mount.writable():
                 write_whole(self.card / name, lies)
         except (CardStuck, OSError) as error:
-            return data, str(error)
+            return data, f"the card cannot be written: {error}"
         return lies, ""
 
 

@@ -72,7 +72,7 @@ def _file(verdict: Verdict) -> Iterator[str]:
     if verdict.blanked:
         yield from _paragraph("Its secrets were taken off the card. To change one, write the new one in its place.")
     if verdict.stuck:
-        yield from _paragraph(f"The card cannot be written, so what is secret is still on it: {verdict.stuck}")
+        yield from _paragraph(f"What is secret is still on the card: {verdict.stuck}")
 
 
 # ---- the station -------------------------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ _CONFIGURATION: Final = (
     Event(
         "card.stuck",
         "warning",
-        "The card cannot be written, or not be made read-only again (alto-card.service).",
+        "The card cannot be written, not be made read-only again, or has to keep its secrets (alto-card.service).",
         {"detail": "the sentence for a person"},
         "never; again and again: the card is dying",
     ),

@@ -22,7 +22,8 @@ from tests.observe.stations import BLOCKED, ONLINE
 
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
-    made = Places(tmp_path / "card", tmp_path / "state", tmp_path / "run", tmp_path / "own", tmp_path / "open", 0.0)
+    names = ("card", "state", "run", "own", "open", "keep")
+    made = Places(*(tmp_path / name for name in names), settle_s=0.0)
     for folder in (made.card, made.state, made.sockets):
         folder.mkdir()
     return made
@@ -61,6 +62,18 @@ def logged(places: Places) -> list[str]:
     with capture_logs() as lines:
         assert take(places) == 0
     return [line["event"] for line in lines]
+
+
+def test_a_mark_leaves_the_secrets_on_the_card_and_says_why(places: Places) -> None:
+    save(places, VALID)
+    places.keep_secrets.write_text("the data partition is broken\n")
+    take(places)
+    tell(places)
+    assert SECRET in (places.card / "alto.yaml").read_text()
+    assert "still on the card: the data partition is broken" in " ".join(status_text(places).split())
+    places.keep_secrets.unlink()
+    take(places)
+    assert SECRET not in (places.card / "alto.yaml").read_text()
 
 
 def test_a_new_file_is_one_line_in_the_log_and_the_same_file_none(places: Places) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,11 +104,23 @@ def test_a_card_that_takes_no_writes_is_used_all_the_same_and_it_is_said(bench: 
     bench.save(VALID)
     bench.mount.stuck = "write error"
     verdict = bench.inbox.take()
-    assert (verdict.outcome, verdict.blanked, verdict.stuck) == (Outcome.TAKEN, False, "write error")
+    assert (verdict.outcome, verdict.blanked, verdict.stuck) == (
+        Outcome.TAKEN,
+        False,
+        "the card cannot be written: write error",
+    )
     assert bench.taken == VALID
     bench.mount.stuck = ""
     assert bench.inbox.take().blanked, "made up for at the next look"
     assert SECRET.encode() not in bench.lies()
+
+
+def test_secrets_stay_on_the_card_where_what_is_taken_would_not_be_kept(bench: Bench) -> None:
+    bench.save(VALID)
+    verdict = replace(bench.inbox, keep="the data partition is broken").take()
+    assert (verdict.outcome, verdict.blanked, verdict.stuck) == (Outcome.TAKEN, False, "the data partition is broken")
+    assert bench.taken == VALID
+    assert bench.lies() == VALID.encode()
 
 
 def test_a_right_that_systemd_hands_in_needs_none_on_the_card(bench: Bench, tmp_path: Path) -> None:
