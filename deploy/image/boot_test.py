@@ -93,6 +93,13 @@ class Board:
         self._mtools("mcopy", "-n", "-i", f"{self.card}@@{CARD_AT}", f"::{name}", str(file))
         return file.read_bytes()
 
+    def spoil_data(self) -> None:
+        """As a card that wears out: nothing is left of how the data partition begins."""
+        table = json.loads(subprocess.check_output(["sfdisk", "--json", self.card]))["partitiontable"]
+        with self.card.open("r+b") as card:
+            card.seek(int(table["partitions"][2]["start"]) * 512)
+            card.write(bytes(4 << 20))
+
     def put_key(self) -> None:
         """Our own, so that we may look in, as its owner would."""
         self.put("authorized_keys", self._key.with_suffix(".pub").read_bytes().replace(b"\n", b"\r\n"))
@@ -269,6 +276,7 @@ def virt(folder: Path, switch: Switch) -> None:
         board.switch_off()
         check_sound(board)
         check_state_stays(board)
+        check_life_without_data(board, server)
 
 
 def raspi3b(folder: Path, switch: Switch) -> None:
@@ -373,6 +381,18 @@ def check_state_stays(board: Board) -> None:
     tell(f"virt, second boot: login after {board.switch_on():.0f} s")
     board.run(POLITE, ONLINE_S)
     board.until(ONLINE, ONLINE_S, "the station to be online again")
+    board.switch_off()
+
+
+def check_life_without_data(board: Board, server: LiveKitServer) -> None:
+    """A data partition that is rubbish: the image's own version, with what the card says at each start."""
+    board.spoil_data()
+    put_station(board, server)
+    tell(f"virt, without the data partition: login after {board.switch_on():.0f} s")
+    board.run(POLITE, ONLINE_S)
+    board.until(ONLINE, ONLINE_S, "the station to be online without its data")
+    board.until("grep 'data partition' /boot/firmware/alto.status.txt", 300, "word of it on the card")
+    expect(server.api_secret in board.run("cat /boot/firmware/alto.yaml"), "the secret was taken, and would be lost")
     board.switch_off()
 
 
