@@ -44,6 +44,8 @@ class Renewals:
         self._publication = publication
         self._is_heard = is_heard
         self._on_failure = on_failure
+        self.under_way: set[str] = set()
+        """The tracks that are away for a moment, by their sid."""
         self._caution = Caution()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -81,10 +83,12 @@ class Renewals:
             publication = self._publication(sid)
             if publication is None:
                 return
+            self.under_way.add(sid)
             publication.set_subscribed(False)
             try:
                 await asyncio.sleep(APART_S)
             finally:
+                self.under_way.discard(sid)
                 publication.set_subscribed(True)
             if await self._comes_back(sid, patience_s):
                 return

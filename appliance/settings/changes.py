@@ -83,6 +83,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "audio.mix": Effect.SESSION,
     "audio.sample_rate_hz": Effect.SESSION,
     "audio.playout_ms": Effect.SESSION,
+    "audio.max_streams": Effect.VOLUMES,
     "audio.block_ms": Effect.BOTH_DEVICES,
     "log.level": Effect.LOG,
     "log.format": Effect.LOG,

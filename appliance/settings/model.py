@@ -314,6 +314,14 @@ class AudioSettings(Section):
         description="Sound held back for each voice before it plays, in ms. More rides over a busy board's hiccups, "
         "less is less delay.",
     )
+    max_streams: int = Field(
+        8,  # who can follow more? And eight are the most that a Pi Zero 2 W decodes on one of its four cores
+        ge=1,
+        le=1000,
+        description="How many voices are played at once. In a larger room these are the ones that spoke last; who "
+        "begins to speak is heard within a second, in the place of whoever has been silent longest. More costs 1 % of "
+        "a processor each on a PC, some 10 % on the smallest board; less saves that.",
+    )
 
 
 class LogSettings(Section):

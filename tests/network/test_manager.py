@@ -21,7 +21,7 @@ from tests.network.parts import Microphone, Mixer, frame
 class Stage:
     """A manager with everything around it."""
 
-    def __init__(self, *, listen_only: bool = False) -> None:
+    def __init__(self, *, listen_only: bool = False, max_streams: int = 8) -> None:
         self.server = FakeServer()
         self.mixer = Mixer()
         self.microphone = Microphone()
@@ -31,6 +31,7 @@ class Stage:
             sink=self.mixer,
             frames=None if listen_only else self.microphone,
             sample_rate=48_000,
+            max_streams=max_streams,
             clock=LoopClock(),
             knock=self.server.knock,
             on_change=self._count,
@@ -50,8 +51,8 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def on_stage(*, listen_only: bool = False) -> AsyncIterator[Stage]:
-    stage = Stage(listen_only=listen_only)
+async def on_stage(*, listen_only: bool = False, max_streams: int = 8) -> AsyncIterator[Stage]:
+    stage = Stage(listen_only=listen_only, max_streams=max_streams)
     await stage.join()
     try:
         yield stage
