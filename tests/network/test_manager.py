@@ -84,6 +84,27 @@ def test_a_voice_reaches_the_mixer_under_its_speakers_name_and_other_tracks_unde
     run_jumping(story())
 
 
+def test_of_more_voices_than_max_streams_the_last_to_speak_are_in_the_mixer_and_the_others_are_counted() -> None:
+    async def story() -> None:
+        with structlog.testing.capture_logs() as lines:
+            async with on_stage(max_streams=2) as stage:
+                for who in ("bob", "carol", "dave"):
+                    stage.server.join(who).publish()
+                assert list(stage.mixer.owners) == ["bob", "carol"]
+                assert stage.manager.parked == ("dave",)
+                assert stage.manager.get_metrics()["parked"] == 1
+                stage.server.say_who_speaks("dave")
+                assert list(stage.mixer.owners) == ["bob", "dave"]
+                assert stage.mixer.told[-2:] == ["remove carol", "open dave"], "never more than two at once"
+                stage.manager.set_max_streams(3)
+                assert set(stage.mixer.owners) == {"bob", "carol", "dave"}
+                assert stage.manager.get_metrics()["parked"] == 0
+        parked = [(line["identity"], line["most"]) for line in lines if line["event"] == "stream.parked"]
+        assert parked == [("dave", 2), ("carol", 2)]
+
+    run_jumping(story())
+
+
 def test_a_voice_that_cannot_deliver_past_the_loop_is_heard_through_it() -> None:
     async def story() -> None:
         async with on_stage() as stage:
