@@ -61,7 +61,7 @@ class LiveKitRoom:
         self._known: set[str] = set()
         self._voices: dict[str, SdkVoice] = {}
         self._seats = Seats(play=self._play, park=self._park)
-        self._dry: set[str] = set()
+        self._has_parked = False
         self._source: rtc.AudioSource | None = None
         self._track: rtc.LocalAudioTrack | None = None
         self._crossing = crossing.find() if direct else None
@@ -316,21 +316,22 @@ class LiveKitRoom:
         if self._listener is None or publication is None or person is None or sid in self._voices:
             return
         if isinstance(publication.track, rtc.RemoteAudioTrack):
-            self._let_flow(publication, True)
+            if self._has_parked:  # whatever the server remembers of it
+                self._let_flow(publication, True)
             voice = self._voice(publication.track, publication, person.identity)
             self._voices[sid] = voice
             self._listener.on_voice(voice)
 
     def _park(self, sid: str) -> None:
         self._close_voice(sid)
+        self._has_parked = True
         if (publication := self._publication(sid)) is not None:
             self._let_flow(publication, False)
 
     def _let_flow(self, publication: rtc.RemoteTrackPublication, flows: bool) -> None:
         """Have the server send this voice, or nothing of it, and keep it subscribed: see ARCHITECTURE, decisions."""
-        if self._crossing is not None and flows is (publication.sid in self._dry):
+        if self._crossing is not None:
             self._crossing.let_flow(publication, flows)
-            (self._dry.discard if flows else self._dry.add)(publication.sid)
 
     def _voice(self, track: rtc.RemoteAudioTrack, publication: rtc.RemoteTrackPublication, identity: str) -> SdkVoice:
         queue = CountingQueue(VOICE_QUEUE_FRAMES)
@@ -433,7 +434,6 @@ class LiveKitRoom:
             self._listener.on_reconnected()
 
     def _match_voices(self) -> None:
-        self._dry.clear()  # of what was asked of the server before, it knows nothing
         self._seats.speak(())
         subscribed = {
             publication.sid: (publication, person.identity)
