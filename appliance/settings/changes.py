@@ -20,7 +20,7 @@ class Effect(StrEnum):
     """What must happen for a key's new value to count."""
 
     VOLUMES = "volumes"
-    """Set on the running mixer, without a click."""
+    """Set on the running mixer, or in the room, without a click."""
     PROCESSING = "processing"
     """Taken up with the next frame of the microphone."""
     INPUT = "input"

@@ -315,12 +315,13 @@ class AudioSettings(Section):
         "less is less delay.",
     )
     max_streams: int = Field(
-        8,  # who can follow more? And eight are the most that a Pi Zero 2 W decodes on one of its four cores
+        8,  # nobody follows more; on a Pi Zero 2 W, an eighth of a PC's core, they take most of one of its four
         ge=1,
         le=1000,
         description="How many voices are played at once. In a larger room these are the ones that spoke last; who "
-        "begins to speak is heard within a second, in the place of whoever has been silent longest. More costs 1 % of "
-        "a processor each on a PC, some 10 % on the smallest board; less saves that.",
+        "begins to speak, louder than the server's audio.active_level (-35 dBFS), is heard within a second, in the "
+        "place of whoever has been silent longest. Each one more costs about 1 % of a processor on a PC, far more on "
+        "a small board.",
     )
 
 
