@@ -109,6 +109,8 @@ class Crossing:
             self._ask(request.SerializeToString())
         except AttributeError as err:
             _unknown(err)
+        except NetworkError:  # it left the room meanwhile: there is nothing to be sent
+            return
 
     def forget(self, microphone: Microphone) -> None:
         """Nothing more will be said into it."""

@@ -325,7 +325,7 @@ class LiveKitRoom:
     def _park(self, sid: str) -> None:
         self._close_voice(sid)
         self._has_parked = True
-        if (publication := self._publication(sid)) is not None:
+        if self._listener is not None and (publication := self._publication(sid)) is not None:
             self._let_flow(publication, False)
 
     def _let_flow(self, publication: rtc.RemoteTrackPublication, flows: bool) -> None:
