@@ -107,6 +107,7 @@ class LiveKitRoom:
         room.on("participant_connected", self._on_participant_connected)
         room.on("participant_disconnected", self._on_participant_disconnected)
         room.on("track_published", self._on_track_published)
+        room.on("track_unpublished", self._on_track_unpublished)
         room.on("track_subscribed", self._on_track_subscribed)
         room.on("track_unsubscribed", self._on_track_unsubscribed)
         room.on("track_muted", self._on_track_muted)
@@ -295,6 +296,9 @@ class LiveKitRoom:
     def _on_track_published(self, publication: rtc.RemoteTrackPublication, person: rtc.RemoteParticipant) -> None:
         self._meet(person.identity)
         _decline_video(publication)
+
+    def _on_track_unpublished(self, publication: rtc.RemoteTrackPublication, _person: rtc.RemoteParticipant) -> None:
+        self._lose(publication.sid)  # also when it was away for a moment
 
     def _on_track_subscribed(
         self, track: rtc.Track, publication: rtc.RemoteTrackPublication, person: rtc.RemoteParticipant

@@ -79,16 +79,21 @@ class Renewals:
             await self._renew(sid)
 
     async def _renew(self, sid: str) -> None:
+        self.under_way.add(sid)
+        try:
+            await self._renew_until_heard(sid)
+        finally:
+            self.under_way.discard(sid)
+
+    async def _renew_until_heard(self, sid: str) -> None:
         for patience_s in BACK_S:
             publication = self._publication(sid)
             if publication is None:
                 return
-            self.under_way.add(sid)
             publication.set_subscribed(False)
             try:
                 await asyncio.sleep(APART_S)
             finally:
-                self.under_way.discard(sid)
                 publication.set_subscribed(True)
             if await self._comes_back(sid, patience_s):
                 return
