@@ -335,7 +335,7 @@ class FakeRoom:
         self.listener: RoomListener | None = None
         self.voices: dict[str, FakeVoice] = {}
         self._tracks: dict[str, FakeTrack] = {}
-        self._seats = Seats(play=self._play, park=self._close_voice)
+        self._seats = Seats(play=self.play, park=self._close_voice)
         self.track: FakeTrack | None = None
         self._muffled = True  # nothing is heard before joining
         self._open_s = 0.0
@@ -489,7 +489,7 @@ class FakeRoom:
     def tell_speakers(self, identities: Collection[str]) -> None:
         self._seats.speak(identities)
 
-    def _play(self, sid: str) -> None:
+    def play(self, sid: str) -> None:
         if self.listener is None or sid in self.voices:
             return
         track = self._tracks[sid]
