@@ -51,6 +51,7 @@ def audio_config(settings: Settings) -> AudioConfig:
         no_playback=not audio.output.enabled,
         mix=audio.mix.value,
         playout_ms=audio.playout_ms,
+        max_streams=audio.max_streams,
         input_latency_ms=audio.input.latency_ms,
         output_latency_ms=audio.output.latency_ms,
         input_control=_hardware_level(audio.input.mixer),
@@ -140,6 +141,7 @@ class AudioClientOrchestrator:
             sink=self.mixer,
             frames=None if config.no_capture else self.microphone,
             sample_rate=config.sample_rate,
+            max_streams=config.max_streams,
             clock=clock,
             knock=knock or _real_knock(),
             on_change=on_change,
@@ -216,6 +218,7 @@ class AudioClientOrchestrator:
         self.config = audio_config(settings)
         self.mixer.master_volume = self.config.volume
         self.input.set_volume(self.config.input_volume)
+        self.network.set_max_streams(self.config.max_streams)
         for identity in set(self.mixer.stream_volumes) - set(settings.audio.volumes):
             self.mixer.set_stream_volume(identity, 1.0)
         for identity, volume in settings.audio.volumes.items():
@@ -258,6 +261,11 @@ class AudioClientOrchestrator:
     def participants(self) -> tuple[str, ...]:
         """Identities of the others who are in the room now."""
         return self.network.participants
+
+    @property
+    def parked(self) -> tuple[str, ...]:
+        """Those of them who are not played, because others spoke later."""
+        return self.network.parked
 
     def get_metrics(self) -> Mapping[str, Mapping[str, object]]:
         """Sections `network`, `input`, `output`, `mixer`, `processing`; fields and units: `observe/EVENTS.md`."""

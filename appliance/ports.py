@@ -276,10 +276,13 @@ class RoomListener(Protocol):
     def on_participant_left(self, identity: str) -> None: ...
 
     def on_voice(self, voice: RemoteVoice) -> None:
-        """A track was subscribed. The listener owns `voice` from now on and closes it."""
+        """A track is to be played: it is subscribed, not muted, and not parked (`set_max_streams`). The listener owns
+        `voice` from now on and closes it."""
         ...
 
-    def on_voice_gone(self, sid: str) -> None: ...
+    def on_voice_gone(self, sid: str) -> None:
+        """It is not: gone, muted, or parked."""
+        ...
 
     def on_reconnecting(self) -> None: ...
 
@@ -310,9 +313,20 @@ class RoomConnection(Protocol):
 
     async def stats(self) -> LinkStats: ...
 
+    def set_max_streams(self, most: int) -> None:
+        """Tell of so many voices at once, at most (1 or more): of those that are not muted, the ones that spoke last.
+        The others are parked, and cost nothing, until they speak or one of those goes (`network/floor.py`). To be set
+        before joining, else everybody is told of; counts at once while joined."""
+        ...
+
     @property
     def participants(self) -> tuple[str, ...]:
         """Identities of the others who are in the room now."""
+        ...
+
+    @property
+    def parked(self) -> tuple[str, ...]:
+        """Identities of those of them whose voices are parked."""
         ...
 
     async def disconnect(self) -> None:
@@ -448,6 +462,11 @@ class Session(Metrics, Protocol):
 
     @property
     def participants(self) -> tuple[str, ...]: ...
+
+    @property
+    def parked(self) -> tuple[str, ...]:
+        """Those of them who are not played, because others spoke later: `audio.max_streams`."""
+        ...
 
 
 class SessionFactory(Protocol):

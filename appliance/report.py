@@ -79,7 +79,7 @@ class StationReport:
             pid=os.getpid(),
             uptime_s=round(now - self._started_at, 1),
             legs={leg.value: _leg(one) for leg, one in session.legs.items()} if session else {},
-            participants=_people(session.participants, metrics) if session else [],
+            participants=_people(session.participants, session.parked, metrics) if session else [],
             metrics=metrics,  # type: ignore[typeddict-item]  # sections of figures, as EVENTS.md lists them
             errors=list(self._errors),
             clock_s=self._clock.time(),
@@ -150,7 +150,7 @@ def _leg(report: LegReport) -> LegStatus:
     return LegStatus(state=report.state.value, device=report.device, reason=reason, detail=detail, fix=fix)
 
 
-def _people(identities: tuple[str, ...], metrics: Mapping[str, object]) -> list[Person]:
+def _people(identities: tuple[str, ...], parked: tuple[str, ...], metrics: Mapping[str, object]) -> list[Person]:
     mixer = metrics.get("mixer")
     streams = mixer.get("per_stream") if isinstance(mixer, Mapping) else None
     voices: Mapping[str, Mapping[str, float]] = streams if isinstance(streams, Mapping) else {}
@@ -163,6 +163,7 @@ def _people(identities: tuple[str, ...], metrics: Mapping[str, object]) -> list[
                 level_dbfs=voice.get("level_dbfs"),
                 volume=voice.get("volume", 1.0),
                 buffer_ms=voice.get("buffer_ms"),
+                parked=identity in parked,
             )
         )
     return people

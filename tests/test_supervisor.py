@@ -332,6 +332,26 @@ def test_a_card_that_returns_while_the_connection_is_broken_is_open_when_it_is_m
     run_jumping(told())
 
 
+def test_how_many_are_played_changes_while_the_call_runs() -> None:
+    async def told() -> None:
+        async with Story() as story:
+            await story.until_state(State.ONLINE, 1.0)
+            for number in range(10):
+                story.server.join(f"guest-{number}").publish()
+            session = story.supervisor.session
+            assert session is not None
+            assert session.parked == ("guest-8", "guest-9"), "eight is the default"
+            story.apply(audio={"max_streams": 10})
+            assert session.parked == ()
+            story.apply(audio={"max_streams": 1})
+            assert len(session.parked) == 9
+            story.server.say_who_speaks("guest-7")
+            assert "guest-7" not in session.parked
+            assert story.supervisor.session is session, "the room is not left for that"
+
+    run_jumping(told())
+
+
 def test_a_microphone_that_is_switched_off_in_a_call_is_closed_and_gone_for_everybody() -> None:
     async def told() -> None:
         async with Story() as story:

@@ -60,6 +60,8 @@ class AudioConfig:
     """`average` of the voices that sound, or `sum` with a limiter."""
     playout_ms: int = 20
     """Sound held back for each voice before it plays."""
+    max_streams: int = 8
+    """How many voices are played at once; of more, those that spoke last."""
     input_latency_ms: float | None = None
     """Asked of the device; None: twice the block."""
     output_latency_ms: float | None = None
@@ -86,6 +88,8 @@ class AudioConfig:
             raise AudioConfigInvalid(f"input_channel {self.input_channel!r}", fix=f"use one of {CHANNELS}")
         if self.playout_ms < AUDIO_FRAME_MS:
             raise AudioConfigInvalid(f"playout_ms {self.playout_ms}", fix=f"use {AUDIO_FRAME_MS} or more")
+        if self.max_streams < 1:
+            raise AudioConfigInvalid(f"max_streams {self.max_streams}", fix="use 1 or more")
 
     @property
     def frame_samples(self) -> int:

@@ -99,6 +99,19 @@ class Crossing:
         self._microphones[number] = microphone
         return microphone
 
+    def let_flow(self, publication: Any, flows: bool) -> None:
+        """Have the server send a subscribed track's packets (again), or none: at once, without a new subscription. Does
+        nothing when the request is not as it was. The SDK keeps what was asked, for as long as it has the track."""
+        try:
+            request = self._new_request()
+            request.enable_remote_track_publication.track_publication_handle = publication._ffi_handle.handle
+            request.enable_remote_track_publication.enabled = flows
+            self._ask(request.SerializeToString())
+        except AttributeError as err:
+            _unknown(err)
+        except NetworkError:  # it left the room meanwhile: there is nothing to be sent
+            return
+
     def forget(self, microphone: Microphone) -> None:
         """Nothing more will be said into it."""
         for number, known in list(self._microphones.items()):
@@ -111,7 +124,7 @@ class Crossing:
         answer, size = ctypes.POINTER(ctypes.c_ubyte)(), ctypes.c_size_t()
         handle = self._request(data, len(words), ctypes.byref(answer), ctypes.byref(size))
         if not handle:
-            raise NetworkError("the SDK refused a frame")
+            raise NetworkError("the SDK refused a request")
         self._drop(handle)
 
     # ---- on a native thread --------------------------------------------------------------------------------------

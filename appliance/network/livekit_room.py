@@ -27,6 +27,7 @@ from appliance.errors import NetworkError, Rejected, ServerClosed
 from appliance.network import crossing, explain, natives, sdk_log
 from appliance.network import stats as counters
 from appliance.network.renewal import Renewals
+from appliance.network.seats import Seats
 from appliance.network.voice import CLOSE_TIMEOUT_S, CountingQueue, SdkVoice
 from appliance.ports import AUDIO_FRAME_MS, LinkStats, RoomListener, Samples
 
@@ -59,6 +60,8 @@ class LiveKitRoom:
         self._listener: RoomListener | None = None
         self._known: set[str] = set()
         self._voices: dict[str, SdkVoice] = {}
+        self._seats = Seats(play=self._play, park=self._park)
+        self._has_parked = False
         self._source: rtc.AudioSource | None = None
         self._track: rtc.LocalAudioTrack | None = None
         self._crossing = crossing.find() if direct else None
@@ -104,11 +107,13 @@ class LiveKitRoom:
         room.on("participant_connected", self._on_participant_connected)
         room.on("participant_disconnected", self._on_participant_disconnected)
         room.on("track_published", self._on_track_published)
+        room.on("track_unpublished", self._on_track_unpublished)
         room.on("track_subscribed", self._on_track_subscribed)
         room.on("track_unsubscribed", self._on_track_unsubscribed)
         room.on("track_muted", self._on_track_muted)
         room.on("track_unmuted", self._on_track_unmuted)
         room.on("track_subscription_failed", self._on_track_subscription_failed)
+        room.on("active_speakers_changed", self._on_active_speakers_changed)
         room.on("reconnecting", self._on_reconnecting)
         room.on("reconnected", self._on_reconnected)
         room.on("disconnected", self._on_disconnected)
@@ -178,6 +183,15 @@ class LiveKitRoom:
         """Identities of the others."""
         return () if self._ended else tuple(self._room.remote_participants)
 
+    @property
+    def parked(self) -> tuple[str, ...]:
+        """See the port."""
+        return () if self._ended else self._seats.parked
+
+    def set_max_streams(self, most: int) -> None:
+        """See the port."""
+        self._seats.set_most(most)
+
     async def stats(self) -> LinkStats:
         """What the media path did since the call before; all unknown when the session ended."""
         reading = await self._read()
@@ -201,13 +215,17 @@ class LiveKitRoom:
         return None
 
     def _is_heard(self, sid: str) -> bool:
-        """Or would be, were it not muted."""
+        """Or would be, were it not muted or parked."""
         publication = self._publication(sid)
-        return sid in self._voices or (publication is not None and publication.muted)
+        return sid in self._voices or self._seats.is_parked(sid) or (publication is not None and publication.muted)
 
     def _publication(self, sid: str) -> rtc.RemoteTrackPublication | None:
+        person = self._publisher(sid)
+        return None if person is None else person.track_publications[sid]
+
+    def _publisher(self, sid: str) -> rtc.RemoteParticipant | None:
         people = self._room.remote_participants.values()
-        return next((person.track_publications[sid] for person in people if sid in person.track_publications), None)
+        return next((person for person in people if sid in person.track_publications), None)
 
     async def _read(self) -> counters.Reading | None:
         if self._ended or not self._room.isconnected():
@@ -225,10 +243,14 @@ class LiveKitRoom:
         """Leave and free everything; see the port."""
         self._listener = None
         self._ended = True
-        self._renewals.stop()
+        self._stop_helpers()
         if self._leaving is None:
             self._leaving = asyncio.get_running_loop().create_task(self._leave(), name="room-leave")
         await asyncio.wait({self._leaving}, timeout=LEAVE_TIMEOUT_S + CLOSE_TIMEOUT_S)
+
+    def _stop_helpers(self) -> None:
+        self._renewals.stop()
+        self._seats.stop()
 
     async def _leave(self) -> None:
         self._stop_mending()
@@ -275,6 +297,9 @@ class LiveKitRoom:
         self._meet(person.identity)
         _decline_video(publication)
 
+    def _on_track_unpublished(self, publication: rtc.RemoteTrackPublication, _person: rtc.RemoteParticipant) -> None:
+        self._lose(publication.sid)  # also when it was away for a moment
+
     def _on_track_subscribed(
         self, track: rtc.Track, publication: rtc.RemoteTrackPublication, person: rtc.RemoteParticipant
     ) -> None:
@@ -282,15 +307,35 @@ class LiveKitRoom:
             _decline_video(publication)
             return
         self._meet(person.identity)
-        self._hear(track, publication, person.identity)
+        self._hear(publication, person.identity)
 
-    def _hear(self, track: rtc.RemoteAudioTrack, publication: rtc.RemoteTrackPublication, identity: str) -> None:
-        """Open a voice. One that is muted costs a stream of silence: it is opened when it speaks again."""
-        if self._listener is None or publication.muted or publication.sid in self._voices:
+    def _hear(self, publication: rtc.RemoteTrackPublication, identity: str, *, switched_on: bool = False) -> None:
+        """Open a voice, if there is a seat. One that is muted costs a stream of silence: it is opened when it speaks
+        again."""
+        if self._listener is not None and not publication.muted:
+            self._seats.come(publication.sid, identity, switched_on=switched_on)
+
+    def _play(self, sid: str) -> None:
+        publication, person = self._publication(sid), self._publisher(sid)
+        if self._listener is None or publication is None or person is None or sid in self._voices:
             return
-        voice = self._voice(track, publication, identity)
-        self._voices[voice.sid] = voice
-        self._listener.on_voice(voice)
+        if isinstance(publication.track, rtc.RemoteAudioTrack):
+            if self._has_parked:  # whatever the server remembers of it
+                self._let_flow(publication, True)
+            voice = self._voice(publication.track, publication, person.identity)
+            self._voices[sid] = voice
+            self._listener.on_voice(voice)
+
+    def _park(self, sid: str) -> None:
+        self._close_voice(sid)
+        self._has_parked = True
+        if self._listener is not None and (publication := self._publication(sid)) is not None:
+            self._let_flow(publication, False)
+
+    def _let_flow(self, publication: rtc.RemoteTrackPublication, flows: bool) -> None:
+        """Have the server send this voice, or nothing of it, and keep it subscribed: see ARCHITECTURE, decisions."""
+        if self._crossing is not None:
+            self._crossing.let_flow(publication, flows)
 
     def _voice(self, track: rtc.RemoteAudioTrack, publication: rtc.RemoteTrackPublication, identity: str) -> SdkVoice:
         queue = CountingQueue(VOICE_QUEUE_FRAMES)
@@ -311,9 +356,16 @@ class LiveKitRoom:
     def _on_track_unsubscribed(
         self, _track: rtc.Track, publication: rtc.RemoteTrackPublication, _person: rtc.RemoteParticipant
     ) -> None:
-        self._lose(publication.sid)
+        if publication.sid in self._renewals.under_way:
+            self._close_voice(publication.sid)  # it comes back, and keeps its seat
+        else:
+            self._lose(publication.sid)
 
     def _lose(self, sid: str) -> None:
+        self._close_voice(sid)
+        self._seats.go(sid)
+
+    def _close_voice(self, sid: str) -> None:
         if self._voices.pop(sid, None) is not None and self._listener is not None:
             self._listener.on_voice_gone(sid)
 
@@ -322,14 +374,18 @@ class LiveKitRoom:
 
     def _on_track_unmuted(self, person: rtc.Participant, publication: rtc.TrackPublication) -> None:
         if isinstance(publication, rtc.RemoteTrackPublication) and isinstance(publication.track, rtc.RemoteAudioTrack):
-            self._hear(publication.track, publication, person.identity)
+            self._hear(publication, person.identity, switched_on=True)
+
+    def _on_active_speakers_changed(self, people: list[rtc.Participant]) -> None:
+        """The server hears who speaks whether or not anything is sent to us. Measured: see ARCHITECTURE."""
+        self._seats.speak({person.identity for person in people})
 
     def _on_track_subscription_failed(self, person: rtc.RemoteParticipant, sid: str, error: str) -> None:
         log.warning("stream.refused", identity=person.identity, stream=sid, reason=explain.scrub(str(error)))
 
     def _on_reconnecting(self) -> None:
         self._reconnecting = True
-        self._renewals.stop()
+        self._stop_helpers()
         self._stop_mending()
         if self._listener is not None:
             self._listener.on_reconnecting()
@@ -346,7 +402,7 @@ class LiveKitRoom:
 
     def _on_disconnected(self, reason: int) -> None:
         self._ended = True
-        self._renewals.stop()
+        self._stop_helpers()
         listener, self._listener = self._listener, None
         if listener is None:
             return
@@ -382,17 +438,17 @@ class LiveKitRoom:
             self._listener.on_reconnected()
 
     def _match_voices(self) -> None:
+        self._seats.speak(())
         subscribed = {
             publication.sid: (publication, person.identity)
             for person in self._room.remote_participants.values()
             for publication in person.track_publications.values()
             if isinstance(publication.track, rtc.RemoteAudioTrack)
         }
-        for sid in [sid for sid in self._voices if sid not in subscribed]:
+        for sid in [sid for sid in self._seats.all if sid not in subscribed]:
             self._lose(sid)
         for publication, identity in subscribed.values():
-            assert isinstance(publication.track, rtc.RemoteAudioTrack)
-            self._hear(publication.track, publication, identity)
+            self._hear(publication, identity)
         for identity in list(self._room.remote_participants):
             self._meet(identity)
 
@@ -418,7 +474,7 @@ class LiveKitRoom:
 
     def _give_up(self, error: NetworkError) -> None:
         self._ended = True
-        self._renewals.stop()
+        self._stop_helpers()
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.on_closed(error)

@@ -40,11 +40,13 @@ class LiveKitNetworkManager:
         sink: VoiceSink,
         frames: FrameSource | None,
         sample_rate: int,
+        max_streams: int,
         clock: Clock,
         knock: Knock,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`frames` None makes a listen-only session. `on_change` is called after `link` may have changed."""
+        """`frames` None makes a listen-only session. `max_streams`: see `set_max_streams`. `on_change` is called after
+        `link` may have changed."""
         self.state = SessionState.IDLE
         self.error: Exception | None = None
         """Why the session ended; None while it runs, and after `disconnect()`."""
@@ -54,6 +56,7 @@ class LiveKitNetworkManager:
         self._room_factory = room_factory
         self._frames = frames
         self._sample_rate = sample_rate
+        self._max_streams = max_streams
         self._clock = clock
         self._knock = knock
         self._on_change = on_change
@@ -74,6 +77,7 @@ class LiveKitNetworkManager:
         self.state = SessionState.CONNECTING
         self._url = url
         room = self._room_factory()
+        room.set_max_streams(self._max_streams)
         self._room = room
         try:
             await room.connect(url, token, self, deadline_s=deadline_s)
@@ -106,6 +110,12 @@ class LiveKitNetworkManager:
             on_failure=self._close,
         )
         self._pump.start()
+
+    def set_max_streams(self, most: int) -> None:
+        """Play so many voices at once, at most; the others are parked."""
+        self._max_streams = most
+        if self._room is not None:
+            self._room.set_max_streams(most)
 
     async def disconnect(self) -> None:
         """Leave and free everything. Idempotent, bounded to some two seconds, never raises."""
@@ -154,6 +164,11 @@ class LiveKitNetworkManager:
         """Identities of the others. Who joins without publishing shows up to 3 s late (the server batches them)."""
         return self._room.participants if self._room is not None else ()
 
+    @property
+    def parked(self) -> tuple[str, ...]:
+        """Identities of those who are not played: see `set_max_streams`."""
+        return self._room.parked if self._room is not None else ()
+
     def _frames_out(self) -> int | None:
         return None if self._pump is None else self._pump.frames_sent + self._pump.silence_frames
 
@@ -164,6 +179,7 @@ class LiveKitNetworkManager:
             "state": self.state.value,
             "participants": len(self.participants),
             "streams": len(self._streams.names),
+            "parked": len(self.parked),
             "frames_sent": pump.frames_sent if pump else 0,
             "silence_frames": pump.silence_frames if pump else 0,
             "frames_received": self._streams.frames_received,

@@ -44,6 +44,8 @@ class Renewals:
         self._publication = publication
         self._is_heard = is_heard
         self._on_failure = on_failure
+        self.under_way: set[str] = set()
+        """The tracks that are away for a moment, by their sid."""
         self._caution = Caution()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -77,6 +79,13 @@ class Renewals:
             await self._renew(sid)
 
     async def _renew(self, sid: str) -> None:
+        self.under_way.add(sid)
+        try:
+            await self._renew_until_heard(sid)
+        finally:
+            self.under_way.discard(sid)
+
+    async def _renew_until_heard(self, sid: str) -> None:
         for patience_s in BACK_S:
             publication = self._publication(sid)
             if publication is None:

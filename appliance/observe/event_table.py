@@ -235,6 +235,14 @@ _ROOM: Final = (
         "when the participant leaves or mutes; frames close to 100 × seconds",
     ),
     Event(
+        "stream.parked",
+        "info",
+        "A participant's microphone is not played: there are more than audio.max_streams, and the others spoke later. "
+        "It costs nothing; stream.started tells when it is played.",
+        {"identity": "whose", "stream": "the server's id of the track", "most": "audio.max_streams"},
+        "never in a room that is no larger; else as people begin to speak",
+    ),
+    Event(
         "crossing.unknown",
         "warning",
         "The SDK is another one than alto was made for: its sound takes the public way, which costs more processor.",

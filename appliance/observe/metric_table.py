@@ -53,6 +53,12 @@ METRICS: Final[tuple[Metric, ...]] = (
     ),
     Metric("network.participants", "number", "others in the room", "as many as you expect"),
     Metric("network.streams", "number", "microphones of others that are heard", "as network.participants"),
+    Metric(
+        "network.parked",
+        "number",
+        "others whose microphone is not played, because as many as audio.max_streams spoke later",
+        "0 in a room that is no larger",
+    ),
     Metric("network.frames_sent", "10 ms frames", "sound handed to the encoder", "grows by 100 a second"),
     Metric("network.silence_frames", "10 ms frames", "silence sent for want of a microphone", "constant"),
     Metric("network.frames_received", "10 ms frames", "sound of all others together", "grows by 100 a second each"),

@@ -38,6 +38,8 @@ class Person(TypedDict, total=False):
     level_dbfs: float | None
     volume: float
     buffer_ms: float | None
+    parked: bool
+    """Whether it is not played, because as many as audio.max_streams spoke later."""
 
 
 class LegStatus(TypedDict, total=False):

@@ -117,6 +117,7 @@ class _View:
         people = _list(self._status.get("participants"))
         if not people and self._status.get("state") in ("online", "degraded"):
             yield from self._sentence("here", "nobody else", "dim")
+        people.sort(key=lambda person: bool(_mapping(person).get("parked")))  # those that are heard come first
         for person in people[:MOST_PEOPLE]:
             one = _mapping(person)
             identity = str(one.get("identity", "?"))
@@ -125,9 +126,16 @@ class _View:
                 facts += f", {buffer_ms:.0f} ms waiting"
             if one.get("volume") is None:
                 facts = "no microphone"
+            if one.get("parked"):
+                facts = "not played now"
             yield self._meter_row(identity, f"who {identity}", _number(one.get("level_dbfs")), None, facts)
         if len(people) > MOST_PEOPLE:
             yield from self._sentence("", f"and {len(people) - MOST_PEOPLE} more", "dim")
+        if parked := sum(bool(_mapping(person).get("parked")) for person in people):
+            text = (
+                f"{parked} of {len(people)} are not played: audio.max_streams; who speaks takes the place of the silent"
+            )
+            yield from self._sentence("", text, "dim")
 
     def delay(self) -> Iterator[Line]:
         """What is known here of a voice's way; the other station's half is not."""

@@ -20,7 +20,7 @@ class Effect(StrEnum):
     """What must happen for a key's new value to count."""
 
     VOLUMES = "volumes"
-    """Set on the running mixer, without a click."""
+    """Set on the running mixer, or in the room, without a click."""
     PROCESSING = "processing"
     """Taken up with the next frame of the microphone."""
     INPUT = "input"
@@ -83,6 +83,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "audio.mix": Effect.SESSION,
     "audio.sample_rate_hz": Effect.SESSION,
     "audio.playout_ms": Effect.SESSION,
+    "audio.max_streams": Effect.VOLUMES,
     "audio.block_ms": Effect.BOTH_DEVICES,
     "log.level": Effect.LOG,
     "log.format": Effect.LOG,

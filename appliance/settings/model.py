@@ -314,6 +314,15 @@ class AudioSettings(Section):
         description="Sound held back for each voice before it plays, in ms. More rides over a busy board's hiccups, "
         "less is less delay.",
     )
+    max_streams: int = Field(
+        8,  # nobody follows more; on a Pi Zero 2 W, an eighth of a PC's core, they take most of one of its four
+        ge=1,
+        le=1000,
+        description="How many voices are played at once. In a larger room these are the ones that spoke last; who "
+        "begins to speak, louder than the server's audio.active_level (-35 dBFS), is heard within a second, in the "
+        "place of whoever has been silent longest. Each one more costs about 1 % of a processor on a PC, far more on "
+        "a small board.",
+    )
 
 
 class LogSettings(Section):

@@ -67,6 +67,7 @@ def test_whatever_it_accepts_a_mixer_runs_with(
         ("input_volume", 5.0),
         ("mix", "median"),
         ("playout_ms", 9),
+        ("max_streams", 0),
     ],
 )
 def test_a_number_that_native_code_would_abort_on_is_refused_by_name(field: str, value: object) -> None:

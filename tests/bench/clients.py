@@ -27,7 +27,8 @@ METRICS_S: Final = 5
 
 _ALTO: Final = (
     "{python} -m appliance run --identity {identity} --room-name {room} --url {url} --input-device {microphone} "
-    f"--output-device {{speaker}} --log-format json --set metrics.interval_s={METRICS_S}"
+    f"--output-device {{speaker}} --log-format json --set metrics.interval_s={METRICS_S} "
+    "--set audio.max_streams=99"  # as its peers do: everybody is played
 )
 ALTO: Final = "alto"
 PEER: Final = "mediadevices"

@@ -81,6 +81,7 @@ class World(Protocol):
     async def remove(self, identity: str) -> None: ...
     async def delete_room(self) -> None: ...
     def mute(self, room: RoomConnection, muted: bool) -> None: ...
+    def notice(self, *speaking: str) -> None: ...
     async def knock(self, url: str, *, timeout_s: float = SOON_S) -> Answer: ...
     def wall_s(self) -> float: ...
     def kill(self) -> None: ...
@@ -133,6 +134,9 @@ class FakeWorld:
         assert room.track is not None
         room.track.mute(muted)
 
+    def notice(self, *speaking: str) -> None:
+        self.server.say_who_speaks(*speaking)
+
     def wall_s(self) -> float:
         return LoopClock().time()
 
@@ -184,6 +188,9 @@ class RealWorld:
         assert room._track is not None
         (room._track.mute if muted else room._track.unmute)()
 
+    def notice(self, *speaking: str) -> None:
+        """It hears that by itself."""
+
     def _api(self) -> api.LiveKitAPI:
         return api.LiveKitAPI(self.url.replace("ws:", "http:"), self.server.api_key, self.server.api_secret)
 
@@ -234,8 +241,13 @@ both_mortal = pytest.mark.parametrize(
 
 
 @contextlib.asynccontextmanager
-async def joined(world: World, identity: str, *, talks: bool = False) -> AsyncIterator[tuple[RoomConnection, Listener]]:
+async def joined(
+    world: World, identity: str, *, talks: bool = False, most: int | None = None
+) -> AsyncIterator[tuple[RoomConnection, Listener]]:
+    """`most`: so many voices at once."""
     room, listener = world.room(), Listener()
+    if most is not None:
+        room.set_max_streams(most)
     await room.connect(world.url, world.token(identity), listener, deadline_s=SOON_S)
     try:
         if talks:

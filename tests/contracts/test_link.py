@@ -127,6 +127,7 @@ async def in_the_room(
         sink=Mixer(),
         frames=frames,
         sample_rate=RATE_HZ,
+        max_streams=8,
         clock=LoopClock(),
         knock=world.knock,
         on_change=lambda: seen.append(manager.link),

@@ -13,7 +13,7 @@ import asyncio
 import base64
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -21,6 +21,7 @@ from typing import Final
 import numpy as np
 
 from appliance.errors import AttemptTimedOut, Evicted, NetworkError, Rejected, ServerClosed, Unreachable
+from appliance.network.seats import Seats
 from appliance.ports import Answer as Presence
 from appliance.ports import LinkStats, RemoteVoice, RoomListener, Samples
 
@@ -109,7 +110,10 @@ class FakeTrack:
     def mute(self, muted: bool) -> None:
         """Nobody hears it while it is muted, and each session is told so."""
         self.muted = muted
-        (self.server.withdraw_track if muted else self.server.announce_track)(self)
+        if muted:
+            self.server.withdraw_track(self)
+        else:
+            self.server.announce_track(self, switched_on=True)
 
     def say(self, frame: Samples) -> None:
         """Let everybody else hear one 10 ms frame."""
@@ -221,6 +225,11 @@ class FakeServer:
             if room.identity == identity:
                 room.end(Evicted(why, fix="give each station its own identity"))
 
+    def say_who_speaks(self, *identities: str) -> None:
+        """What the server tells every session when it hears these people, and nobody else, say something."""
+        for room in self.sessions():
+            room.tell_speakers(identities)
+
     def close_room(self, why: str = "the room was deleted") -> None:
         """End every session; the server goes on."""
         for room in self.sessions():
@@ -285,9 +294,9 @@ class FakeServer:
             for other in self.sessions():
                 other.tell_left(room.identity)
 
-    def announce_track(self, track: FakeTrack) -> None:
+    def announce_track(self, track: FakeTrack, *, switched_on: bool = False) -> None:
         for room in self.sessions():
-            room.subscribe(track)
+            room.subscribe(track, switched_on=switched_on)
 
     def withdraw_track(self, track: FakeTrack) -> None:
         for room in self.sessions():
@@ -325,6 +334,8 @@ class FakeRoom:
         self.identity = ""
         self.listener: RoomListener | None = None
         self.voices: dict[str, FakeVoice] = {}
+        self._tracks: dict[str, FakeTrack] = {}
+        self._seats = Seats(play=self.play, park=self._close_voice)
         self.track: FakeTrack | None = None
         self._muffled = True  # nothing is heard before joining
         self._open_s = 0.0
@@ -437,9 +448,16 @@ class FakeRoom:
     def _bytes_received(self) -> int:
         return CHECK_BYTES * int(self._heard_s() // QUIET_S)
 
+    def set_max_streams(self, most: int) -> None:
+        self._seats.set_most(most)
+
     @property
     def participants(self) -> tuple[str, ...]:
         return self.server.others(self.identity) if self.is_in_room else ()
+
+    @property
+    def parked(self) -> tuple[str, ...]:
+        return self._seats.parked if self.is_in_room else ()
 
     async def disconnect(self) -> None:
         self._left = True
@@ -457,15 +475,30 @@ class FakeRoom:
             self._known.discard(identity)
             self.listener.on_participant_left(identity)
 
-    def subscribe(self, track: FakeTrack) -> None:
+    def subscribe(self, track: FakeTrack, *, switched_on: bool = False) -> None:
         if track.identity == self.identity or track.muted or self.listener is None:
             return
-        voice = FakeVoice(track.sid, track.identity, track.is_microphone, delivers=self.server.delivers)
-        self.voices[track.sid] = voice
+        self._tracks[track.sid] = track
+        self._seats.come(track.sid, track.identity, switched_on=switched_on)
+
+    def unsubscribe(self, sid: str) -> None:
+        self._close_voice(sid)
+        self._seats.go(sid)
+        self._tracks.pop(sid, None)
+
+    def tell_speakers(self, identities: Collection[str]) -> None:
+        self._seats.speak(identities)
+
+    def play(self, sid: str) -> None:
+        if self.listener is None or sid in self.voices:
+            return
+        track = self._tracks[sid]
+        voice = FakeVoice(sid, track.identity, track.is_microphone, delivers=self.server.delivers)
+        self.voices[sid] = voice
         handed: RemoteVoice = voice
         self.listener.on_voice(handed)
 
-    def unsubscribe(self, sid: str) -> None:
+    def _close_voice(self, sid: str) -> None:
         if self.voices.pop(sid, None) is not None and self.listener is not None:
             self.listener.on_voice_gone(sid)
 
@@ -527,6 +560,7 @@ class FakeRoom:
         self.track = None
 
     def _cancel_timers(self) -> None:
+        self._seats.stop()
         for timer in self.timers:
             timer.cancel()
         self.timers.clear()

@@ -75,6 +75,18 @@ def test_a_stream_or_a_source_of_another_sdk_goes_the_public_way() -> None:
     assert crossing.microphone(other, 480) is None
 
 
+def test_the_server_is_asked_to_send_a_track_or_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    crossing, asked = Crossing(Client(), FfiRequest), []
+    monkeypatch.setattr(crossing, "_ask", lambda words: asked.append(FfiRequest.FromString(words)))
+    crossing.let_flow(VOICE, False)
+    crossing.let_flow(VOICE, True)
+    wishes = [request.enable_remote_track_publication for request in asked]
+    assert [(wish.track_publication_handle, wish.enabled) for wish in wishes] == [(7, False), (7, True)]
+    crossing.let_flow(SimpleNamespace(), False)
+    Crossing(Client(), SimpleNamespace).let_flow(VOICE, False)
+    assert len(asked) == 2, "another SDK is asked for nothing"
+
+
 def test_a_frame_waits_until_the_one_before_was_taken() -> None:
     async def story() -> None:
         buffer, asked = np.zeros(480, np.int16), []

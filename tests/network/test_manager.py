@@ -21,7 +21,7 @@ from tests.network.parts import Microphone, Mixer, frame
 class Stage:
     """A manager with everything around it."""
 
-    def __init__(self, *, listen_only: bool = False) -> None:
+    def __init__(self, *, listen_only: bool = False, max_streams: int = 8) -> None:
         self.server = FakeServer()
         self.mixer = Mixer()
         self.microphone = Microphone()
@@ -31,6 +31,7 @@ class Stage:
             sink=self.mixer,
             frames=None if listen_only else self.microphone,
             sample_rate=48_000,
+            max_streams=max_streams,
             clock=LoopClock(),
             knock=self.server.knock,
             on_change=self._count,
@@ -50,8 +51,8 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def on_stage(*, listen_only: bool = False) -> AsyncIterator[Stage]:
-    stage = Stage(listen_only=listen_only)
+async def on_stage(*, listen_only: bool = False, max_streams: int = 8) -> AsyncIterator[Stage]:
+    stage = Stage(listen_only=listen_only, max_streams=max_streams)
     await stage.join()
     try:
         yield stage
@@ -79,6 +80,27 @@ def test_a_voice_reaches_the_mixer_under_its_speakers_name_and_other_tracks_unde
             bob.unpublish(music)
             assert list(stage.mixer.owners) == ["bob"]
             assert stage.manager.get_metrics()["frames_received"] == 2
+
+    run_jumping(story())
+
+
+def test_of_more_voices_than_max_streams_the_last_to_speak_are_in_the_mixer_and_the_others_are_counted() -> None:
+    async def story() -> None:
+        with structlog.testing.capture_logs() as lines:
+            async with on_stage(max_streams=2) as stage:
+                for who in ("bob", "carol", "dave"):
+                    stage.server.join(who).publish()
+                assert list(stage.mixer.owners) == ["bob", "carol"]
+                assert stage.manager.parked == ("dave",)
+                assert stage.manager.get_metrics()["parked"] == 1
+                stage.server.say_who_speaks("dave")
+                assert list(stage.mixer.owners) == ["bob", "dave"]
+                assert stage.mixer.told[-2:] == ["remove carol", "open dave"], "never more than two at once"
+                stage.manager.set_max_streams(3)
+                assert set(stage.mixer.owners) == {"bob", "carol", "dave"}
+                assert stage.manager.get_metrics()["parked"] == 0
+        parked = [(line["identity"], line["most"]) for line in lines if line["event"] == "stream.parked"]
+        assert parked == [("dave", 2), ("carol", 2)]
 
     run_jumping(story())
 

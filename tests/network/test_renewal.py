@@ -134,3 +134,33 @@ def test_a_real_server_gives_the_voice_back_each_time(livekit_server: LiveKitSer
         await speaker.disconnect()
 
     run(story())
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_voice_that_is_subscribed_anew_keeps_its_seat_and_leaves_it_with_its_speaker(
+    livekit_server: LiveKitServer,
+) -> None:
+    async def story() -> None:
+        people, listener = {}, Listener()
+        for who in ("bob", "carol"):
+            people[who] = LiveKitRoom(sample_rate=48_000)
+            await people[who].connect(livekit_server.url, livekit_server.token(who, "seats"), Listener(), deadline_s=5)
+            await people[who].publish_microphone(rate_hz=48_000)
+        station = LiveKitRoom(sample_rate=48_000)
+        station.set_max_streams(1)
+        await station.connect(livekit_server.url, livekit_server.token("kitchen", "seats"), listener, deadline_s=5)
+        await until_async(lambda: listener.voices and station.parked, 5.0, "one voice, and one that is parked")
+        (sid, voice), (waits,) = next(iter(listener.voices.items())), station.parked
+        station._renewals.renew(sid)
+        await until_async(lambda: not listener.voices, 1.0, "the old voice to go")
+        await until_async(lambda: sid in listener.voices and not station._renewals.busy, 5.0, "the same voice anew")
+        assert station.parked == (waits,)
+        station._renewals.renew(sid)
+        await until_async(lambda: not listener.voices, 1.0, "the old voice to go")
+        await people[voice.identity].disconnect()
+        await until_async(lambda: listener.voice_of(waits), 5.0, "the one who waited")
+        for room in (station, *people.values()):
+            await room.disconnect()
+
+    run(story())

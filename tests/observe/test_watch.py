@@ -80,6 +80,15 @@ def test_more_people_than_fit_are_counted() -> None:
     assert "and 8 more" in text({**ONLINE, "participants": people})
 
 
+def test_who_is_not_played_in_a_large_room_is_named_after_those_who_are() -> None:
+    people = [{"identity": f"p{n}", "volume": 1.0, "parked": n < 2} for n in range(5)]
+    shown = text({**ONLINE, "participants": people})
+    assert "2 of 5 are not played: audio.max_streams" in shown
+    assert shown.index("p4") < shown.index("p0")
+    assert shown.count("not played now") == 2
+    assert "not played" not in text(ONLINE)
+
+
 def test_a_terminal_without_unicode_gets_ascii_and_long_texts_go_on_below() -> None:
     told = text(BLOCKED, Look(50, unicode=False))
     assert told.isascii()

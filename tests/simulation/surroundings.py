@@ -84,11 +84,11 @@ class WatchedServer(FakeServer):
         """Whether it answers questions although it lets nobody in."""
         self.takeover_s = now_s
 
-    def announce_track(self, track: FakeTrack) -> None:
+    def announce_track(self, track: FakeTrack, *, switched_on: bool = False) -> None:
         doubles = [room for room in self.sessions() if room.identity == track.identity and room.track is not None]
         if len(doubles) > 1:
             self.object_to("two microphones of one station are published at once")
-        super().announce_track(track)
+        super().announce_track(track, switched_on=switched_on)
 
     def forget_closed(self) -> None:
         self.unclosed = [voice for voice in self.unclosed if not voice.closed]
@@ -144,10 +144,10 @@ class WatchedRoom(FakeRoom):
             self.server.object_to("a microphone was published twice in one session")
         await super().publish_microphone(rate_hz=rate_hz)
 
-    def subscribe(self, track: FakeTrack) -> None:
-        before = self.voices.get(track.sid)
-        super().subscribe(track)
-        voice = self.voices.get(track.sid)
+    def play(self, sid: str) -> None:
+        before = self.voices.get(sid)
+        super().play(sid)
+        voice = self.voices.get(sid)
         if voice is not None and voice is not before:
             self.server.unclosed.append(voice)
 
