@@ -28,7 +28,9 @@ export function register() {
   standardFieldConfigEditorRegistry.setInit(() => STANDARD.map((id) => option(id, false)));
   // The application adds editors to these; only what they do is needed here.
   standardTransformersRegistry.setInit(() =>
-    Object.values(standardTransformers).map((transformation) => ({ id: transformation.id, name: transformation.name, transformation })));
+    [...new Set(Object.values(standardTransformers))].map((transformation) => ({
+      id: transformation.id, name: transformation.name, transformation: async () => transformation,
+    })));
 }
 
 const option = (id, isCustom) => ({

@@ -5,8 +5,6 @@ import { initPluginTranslations } from '@grafana/i18n';
 import { BigValue, GlobalStyles, PanelChrome, PanelContextProvider, TimeSeries } from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
 import { createRoot } from 'react-dom/client';
-import '@fontsource/inter/400.css';
-import '@fontsource/inter/500.css';
 import 'uplot/dist/uPlot.min.css';
 import { Asker } from './ask.js';
 import { dressed, register } from './config.js';

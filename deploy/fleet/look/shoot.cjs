@@ -7,14 +7,24 @@ const puppeteer = require('puppeteer-core');
 
 const LOOK = process.env.LOOK;
 const DASHBOARD = path.join(__dirname, '..', 'dashboard.json');
-const HTML = '<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="page.css"><body style="margin:0"><div id="page"></div><script src="page.js"></script>';
-const [WIDTH, HEIGHT, DRAWN_MS] = [1600, 1000, 60_000];
+const HTML = '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><link rel="stylesheet" href="page.css"><body style="margin:0"><div id="page"></div><script src="page.js"></script>';
+const [WIDTH, HEIGHT, PATIENCE_MS] = [1600, 1000, 120_000];
+
+const FONTS = { Regular: 400, Medium: 500 }; // Grafana's application has these, @grafana/ui only asks for them
+
+function found(pathname) {
+  const modules = path.join(LOOK, 'node_modules');
+  const [, font] = pathname.match(/^\/public\/fonts\/inter\/Inter-(\w+)\.woff2$/) ?? [];
+  if (font) {
+    return path.join(modules, `@fontsource/inter/files/inter-latin-${FONTS[font]}-normal.woff2`);
+  }
+  const folder = pathname.startsWith('/public/') ? path.join(modules, '@grafana/ui/dist') : LOOK;
+  return pathname === '/dashboard.json' ? DASHBOARD : path.join(folder, path.normalize(pathname));
+}
 
 function serve(request, response) {
   const { pathname } = new URL(request.url, 'http://localhost');
-  const icons = path.join(LOOK, 'node_modules/@grafana/ui/dist');
-  const file = pathname === '/dashboard.json' ? DASHBOARD
-    : path.join(pathname.startsWith('/public/') ? icons : LOOK, path.normalize(pathname));
+  const file = found(pathname);
   const kind = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' }[path.extname(file)];
   if (pathname === '/') {
     response.writeHead(200, { 'content-type': 'text/html' }).end(HTML);
@@ -28,15 +38,18 @@ function serve(request, response) {
 async function main([prometheus, picture, minutes, station]) {
   const server = http.createServer(serve).listen(0, '127.0.0.1');
   // No sandbox: root has none, and the page is our own.
-  const browser = await puppeteer.launch({ executablePath: process.env.CHROMIUM || 'chromium', args: ['--no-sandbox', '--hide-scrollbars'].map(String).slice(0) });
+  const browser = await puppeteer.launch({
+    executablePath: process.env.CHROMIUM || '/usr/bin/chromium', timeout: PATIENCE_MS, protocolTimeout: PATIENCE_MS,
+    args: ['--no-sandbox', '--disable-gpu', '--hide-scrollbars'],
+  });
   try {
     const page = await browser.newPage();
     page.on('pageerror', (error) => console.error('page:', error.stack ?? error));
-    page.on('console', (line) => line.type() === 'error' && console.error('console:', line.text()));
+    page.on('console', (line) => line.type() === 'error' && console.error('console:', line.text(), line.location().url));
     await page.setViewport({ width: WIDTH, height: HEIGHT });
     const words = new URLSearchParams({ prometheus, minutes, ...(station && { 'var-station': station }) });
     await page.goto(`http://127.0.0.1:${server.address().port}/?${words}`);
-    await page.waitForFunction('window.drawn || window.failed', { timeout: DRAWN_MS });
+    await page.waitForFunction('window.drawn || window.failed', { timeout: PATIENCE_MS });
     const failed = await page.evaluate('window.failed');
     if (failed) {
       throw new Error(failed);
@@ -51,7 +64,7 @@ async function main([prometheus, picture, minutes, station]) {
   }
 }
 
-main(process.argv.slice(2)).then((code) => { process.exitCode = code; }, (error) => {
+main(process.argv.slice(2)).then((code) => process.exit(code), (error) => {
   console.error(error);
-  process.exitCode = 1;
+  process.exit(1);
 });
