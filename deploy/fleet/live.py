@@ -1,4 +1,4 @@
-"""A real Prometheus that asks stations on this machine, by the configuration of this folder; for a test and for a look."""
+"""A real Prometheus that asks stations on this machine as prometheus.yml says; for a test and for a look."""
 
 from __future__ import annotations
 
@@ -26,9 +26,12 @@ class Prometheus:
     def __init__(self, port: int, folder: Path) -> None:
         self.url: Final = f"http://127.0.0.1:{port}"
         self._folder: Final = folder
+        self.watched: dict[str, str] = {}
+        """Each station that is asked, and its address."""
 
     def watch(self, stations: Mapping[str, str]) -> None:
         """Ask these from now on: the address of each by its name."""
+        self.watched = dict(stations)
         targets = [
             {"targets": [address], "labels": {"station": name, "room": ROOM}} for name, address in stations.items()
         ]

@@ -1,6 +1,6 @@
 // deploy/fleet/dashboard.json, drawn by Grafana's own components (@grafana/ui, @grafana/data) from a real Prometheus.
 // The address says which, as Grafana's does: ?prometheus=URL&minutes=5&var-station=kitchen
-import { ThemeContext, createTheme, dateTime, getFieldDisplayValues } from '@grafana/data';
+import { ThemeContext, cacheFieldDisplayNames, createTheme, dateTime, getFieldDisplayValues } from '@grafana/data';
 import { initPluginTranslations } from '@grafana/i18n';
 import { BigValue, GlobalStyles, PanelChrome, PanelContextProvider, TimeSeries } from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
@@ -32,6 +32,7 @@ function Curves({ panel, data, range, width, height }) {
 }
 
 function Lines({ panel, data, range, width, height }) {
+  cacheFieldDisplayNames(data.frames);
   return <TableNG data={data.frames[0]} width={width} height={height} sortBy={panel.options.sortBy} timeRange={range}
     fieldConfig={data.fieldConfig} noHeader={!panel.options.showHeader} cellHeight={panel.options.cellHeight ?? 'sm'}
     enableVirtualization={false} />;
@@ -52,7 +53,7 @@ function Panel({ panel, data, error, range, fill, unit }) {
   }
   const Kind = KINDS[panel.type];
   const empty = !data?.frames.some((frame) => frame.length) && panel.type !== 'stat';
-  const nothing = <div className="nothing" style={{ display: 'grid', placeItems: 'center', height: '100%', opacity: 0.7 }}>{error ?? 'No data'}</div>;
+  const nothing = <div className="nothing" style={{ display: 'grid', placeItems: 'center', height: '100%', opacity: 0.7 }}>{error ?? panel.fieldConfig.defaults.noValue ?? 'No data'}</div>;
   return (
     <div style={place} data-panel={panel.title}>
       <PanelChrome {...size} title={fill(panel.title)} description={panel.description} padding={panel.type === 'table' ? 'none' : 'md'}>

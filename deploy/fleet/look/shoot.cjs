@@ -19,7 +19,7 @@ function found(pathname) {
     return path.join(modules, `@fontsource/inter/files/inter-latin-${FONTS[font]}-normal.woff2`);
   }
   const folder = pathname.startsWith('/public/') ? path.join(modules, '@grafana/ui/dist') : LOOK;
-  return pathname === '/dashboard.json' ? DASHBOARD : path.join(folder, path.normalize(pathname));
+  return pathname === '/dashboard.json' ? DASHBOARD : path.join(folder, path.normalize(pathname.replace('/build/', '/')));
 }
 
 function serve(request, response) {
