@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from panels import (
     BAD,
-    BUSY,
     BY_NAME,
     COLOURED,
     FEW,
@@ -92,9 +91,9 @@ def overview() -> Iterator[Panel]:
     yield stat("Waiting for a person", f'sum(alto_state{{{ALL}, state="blocked"}}) or vector(0)')
     yield stat("Devices missing", f'sum(alto_leg_state{{{ALL}, state="missing"}}) or vector(0)')
     yield stat("Bad alto.yaml", f"count(alto_config_last_reload_successful{{{ALL}}} == 0) or vector(0)")
-    yield stat("Alerts", "count(" + FIRING + ") or vector(0)")
+    yield stat("Alerts", f'count(ALERTS{{{ALERTS}, alertstate="firing"}}) or vector(0)')
     yield every_station()
-    yield firing()
+    yield every_alert()
     yield timeline("States", [(state_of(ALL), "{{station}}")], height=9)
     quiet = f"bottomk(10, max_over_time(alto_input_peak_dbfs{{{ALL}}}[5m]))"
     yield curves(
@@ -115,7 +114,7 @@ def overview() -> Iterator[Panel]:
 
 
 LOST: Final = ("output_underruns", "output_xruns", "input_overruns")
-FIRING: Final = 'ALERTS{alertstate="firing", alertname=~"Alto.+", room=~"$room|"}'
+ALERTS: Final = 'alertname=~"Alto.+", room=~"$room|"'
 
 
 def state_of(whom: str) -> str:
@@ -124,21 +123,24 @@ def state_of(whom: str) -> str:
     return f'sum by (station, room) ({" or ".join(places)} or up{{job="alto", {whom}}} == 0)'
 
 
-def firing() -> Panel:
-    shown = {"alertname": "Alert", "station": "Station", "severity": "Severity"}
-    widths = {"alertname": 230, "station": 110}
-    severe = {"critical": ("critical", BAD), "warning": ("warning", WARN), "info": ("info", BUSY)}
-    properties = [{"id": "mappings", "value": mapped(severe)}, *COLOURED]
+def every_alert() -> Panel:
+    shown = {"alertname": "Alert", "station": "Station", "alertstate": "State", "severity": "Severity"}
+    # One that is pending waits for its `for`: most mend themselves before.
+    colours = {"firing": ("firing", BAD), "pending": ("pending", WARN)}
+    properties = [{"id": "mappings", "value": mapped(colours)}, *COLOURED]
     return {
         **panel("Alerts, each with its cure in alerts.yml", "table", 8, 9),
-        "targets": [asked_once(FIRING, "A")],
+        "targets": [asked_once(f"ALERTS{{{ALERTS}}}", "A")],
         "transformations": chosen(shown),
         "fieldConfig": {
             # Nothing to show is good here, unlike in any other panel.
             "defaults": {"noValue": "Nothing is wrong"},
-            "overrides": [*sized(widths), {"matcher": matcher("severity"), "properties": properties}],
+            "overrides": [
+                *sized({"alertname": 200, "station": 90, "alertstate": 80}),
+                {"matcher": matcher("alertstate"), "properties": properties},
+            ],
         },
-        "options": {"showHeader": True, "sortBy": [{"displayName": "Severity", "desc": False}]},
+        "options": {"showHeader": True, "sortBy": [{"displayName": "State", "desc": False}]},
     }
 
 
