@@ -18,7 +18,9 @@ const CUSTOM = {
     hideFrom: { legend: false, tooltip: false, viz: false }, barAlignment: 0,
   },
   'state-timeline': { lineWidth: 0, fillOpacity: 70, hideFrom: { legend: false, tooltip: false, viz: false } },
-  table: { width: undefined, minWidth: undefined, align: 'auto', cellOptions: { type: 'auto' }, inspect: false, hideFrom: undefined },
+  table: {
+    width: undefined, minWidth: undefined, align: 'auto', cellOptions: { type: 'auto' }, inspect: false, hideFrom: undefined,
+  },
   stat: {},
 };
 const COLOUR = { timeseries: 'palette-classic', 'state-timeline': 'thresholds', table: 'thresholds', stat: 'thresholds' };
@@ -54,5 +56,6 @@ export async function dressed(panel, frames, context) {
   const fieldConfig = { ...panel.fieldConfig, defaults };
   const transformed = panel.transformations
     ? await lastValueFrom(transformDataFrame(panel.transformations, frames)) : frames;
-  return { fieldConfig, frames: applyFieldOverrides({ data: transformed, fieldConfig, fieldConfigRegistry: registry, ...context }) };
+  const worn = applyFieldOverrides({ data: transformed, fieldConfig, fieldConfigRegistry: registry, ...context });
+  return { fieldConfig, frames: worn };
 }

@@ -2,7 +2,7 @@
 // The address says which, as Grafana's does: ?prometheus=URL&minutes=5&var-station=kitchen
 import { ThemeContext, cacheFieldDisplayNames, createTheme, dateTime, getFieldDisplayValues } from '@grafana/data';
 import { initPluginTranslations } from '@grafana/i18n';
-import { BigValue, GlobalStyles, PanelChrome, PanelContextProvider, TimeSeries } from '@grafana/ui';
+import { BigValue, GlobalStyles, PanelChrome, TimeSeries } from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
 import { createRoot } from 'react-dom/client';
 import 'uplot/dist/uPlot.min.css';
@@ -14,7 +14,7 @@ const [COLUMNS, CELL, GAP, MARGIN] = [24, 30, 8, 16]; // Grafana's grid, pixels
 const theme = createTheme({ colors: { mode: 'dark' } });
 const timeZone = 'browser';
 
-function Stat({ panel, data, range, width, height, fill }) {
+function Stat({ panel, data, width, height, fill }) {
   const { options } = panel;
   const values = getFieldDisplayValues({
     data: data.frames, fieldConfig: data.fieldConfig, reduceOptions: options.reduceOptions, replaceVariables: fill,
@@ -22,13 +22,14 @@ function Stat({ panel, data, range, width, height, fill }) {
   });
   return values.map(({ display, sparkline }, at) => (
     <BigValue key={at} value={display} sparkline={sparkline} width={width / values.length} height={height} theme={theme}
-      colorMode={options.colorMode} graphMode={options.graphMode} justifyMode="auto" textMode={values.length > 1 ? 'auto' : 'value'} />
+      colorMode={options.colorMode} graphMode={options.graphMode} justifyMode="auto"
+      textMode={values.length > 1 ? 'auto' : 'value'} />
   ));
 }
 
 function Curves({ panel, data, range, width, height }) {
   const legend = { showLegend: true, calcs: [], ...panel.options.legend };
-  return <TimeSeries frames={data.frames} timeRange={range} timeZone={timeZone} width={width} height={height} legend={legend} />;
+  return <TimeSeries frames={data.frames} timeRange={range} legend={legend} {...{ timeZone, width, height }} />;
 }
 
 function Lines({ panel, data, range, width, height }) {
@@ -52,11 +53,12 @@ function Panel({ panel, data, error, range, fill, unit }) {
     return <div style={{ ...place, ...theme.typography.h6, padding: '4px 0' }}>⌄ {fill(panel.title)}</div>;
   }
   const Kind = KINDS[panel.type];
-  const empty = !data?.frames.some((frame) => frame.length) && panel.type !== 'stat';
-  const nothing = <div className="nothing" style={{ display: 'grid', placeItems: 'center', height: '100%', opacity: 0.7 }}>{error ?? panel.fieldConfig.defaults.noValue ?? 'No data'}</div>;
+  const empty = !(data && filled(data)) && panel.type !== 'stat';
+  const said = error ?? panel.fieldConfig.defaults.noValue ?? 'No data';
+  const nothing = <div style={{ display: 'grid', placeItems: 'center', height: '100%', opacity: 0.7 }}>{said}</div>;
   return (
-    <div style={place} data-panel={panel.title}>
-      <PanelChrome {...size} title={fill(panel.title)} description={panel.description} padding={panel.type === 'table' ? 'none' : 'md'}>
+    <div style={place}>
+      <PanelChrome {...size} title={fill(panel.title)} padding={panel.type === 'table' ? 'none' : 'md'}>
         {(width, height) => (empty ? nothing : <Kind {...{ panel, data, range, fill, width, height }} />)}
       </PanelChrome>
     </div>
@@ -94,15 +96,25 @@ async function main() {
   createRoot(document.getElementById('page')).render(
     <ThemeContext.Provider value={theme}>
       <GlobalStyles />
-      <PanelContextProvider value={{ eventsScope: 'global', eventBus: { publish() {}, getStream: () => ({ pipe: () => ({ subscribe: () => ({ unsubscribe() {} }) }) }) } }}>
-        <div style={{ position: 'relative', height: rows * (CELL + GAP) + MARGIN }}>
-          {panels.map((one) => <Panel key={one.panel.id} {...one} {...{ range, unit }} fill={asker.fill} />)}
-        </div>
-      </PanelContextProvider>
+      <div style={{ position: 'relative', height: rows * (CELL + GAP) + MARGIN }}>
+        {panels.map((one) => <Panel key={one.panel.id} {...one} {...{ range, unit }} fill={asker.fill} />)}
+      </div>
     </ThemeContext.Provider>,
   );
-  // What is drawn on canvas follows in the frames after the first.
-  setTimeout(() => { window.drawn = panels.map(({ panel, data, error }) => ({ title: panel.title, series: data?.frames.length, error })); }, 1500);
+  await quiet();
+  window.drawn = panels.map(({ panel, data, error }) => ({ title: panel.title, full: data && filled(data), error }));
+}
+
+const filled = ({ frames }) => frames.some((frame) => frame.length > 0);
+
+/** Once nothing was added to the page for half a second: canvases and the table's columns come after the first frame. */
+function quiet() {
+  return new Promise((resolve) => {
+    const done = () => { observer.disconnect(); resolve(); };
+    let timer = setTimeout(done, 500);
+    const observer = new MutationObserver(() => { clearTimeout(timer); timer = setTimeout(done, 500); });
+    observer.observe(document.body, { childList: true, subtree: true, attributes: true });
+  });
 }
 
 main().catch((error) => { window.failed = String(error.stack); });

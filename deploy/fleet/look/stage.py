@@ -1,7 +1,7 @@
 """`deploy/dev fleet-look`: pictures of the Grafana dashboard, to be looked at: of a call, and of what goes wrong.
 
 Stations, server and Prometheus are real, and Prometheus asks as prometheus.yml says. The page is drawn by Grafana's own
-components, not by Grafana's application: README.md says what that leaves out. Pictures are in .cache/fleet-look.
+components, not by Grafana's application: README.md says what that leaves open. Pictures are in .cache/fleet-look.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Stage:
             check=False,
         )
         panels = json.loads(done.stdout or b"[]")
-        empty = [panel["title"] for panel in panels if panel.get("series") == 0]
+        empty = [panel["title"] for panel in panels if panel.get("full") is False]
         print(f"{picture}: {len(panels)} panels, empty: {', '.join(empty) or 'none'}", flush=True)
         return done.returncode == 0
 

@@ -2,13 +2,15 @@
 import { getFieldDisplayName } from '@grafana/data';
 import { UPlotChart, UPlotConfigBuilder, VizLayout, VizLegend, useTheme2 } from '@grafana/ui';
 
-const FILLED = 0.7; // of a row, as Grafana's rowHeight default of 0.9 less its gap looks
+const FILLED = 0.7; // of a row
 
 export function Timeline({ frames, options, range, timeZone, width, height }) {
   const theme = useTheme2();
   const rows = frames.map((frame) => row(frame, frames));
   const legend = options.legend?.showLegend === false ? null : (
-    <VizLayout.Legend placement="bottom"><VizLegend placement="bottom" items={items(rows)} displayMode="list" /></VizLayout.Legend>
+    <VizLayout.Legend placement="bottom">
+      <VizLegend placement="bottom" items={items(rows)} displayMode="list" />
+    </VizLayout.Legend>
   );
   return (
     <VizLayout width={width} height={height} legend={legend}>
@@ -43,14 +45,17 @@ function items(rows) {
 function builder(rows, options, theme, timeZone, range) {
   const made = new UPlotConfigBuilder(timeZone);
   const count = rows.length;
-  made.addScale({ scaleKey: 'x', isTime: true, orientation: 0, direction: 1, range: () => [range.from.valueOf(), range.to.valueOf()] });
+  const ends = () => [range.from.valueOf(), range.to.valueOf()];
+  made.addScale({ scaleKey: 'x', isTime: true, orientation: 0, direction: 1, range: ends });
   made.addScale({ scaleKey: 'y', isTime: false, orientation: 1, direction: 1, range: () => [0, count] });
   made.addAxis({ scaleKey: 'x', isTime: true, placement: 'bottom', timeZone, theme, grid: { show: true } });
   made.addAxis({
     scaleKey: 'y', isTime: false, placement: 'left', theme, grid: { show: false }, ticks: { show: false },
     splits: rows.map((_, at) => count - at - 0.5), values: rows.map(({ name }) => name),
   });
-  made.addHook('draw', (plot) => rows.forEach(({ boxes }, at) => boxes.forEach((box) => draw(plot, box, count - at - 0.5, options))));
+  made.addHook('draw', (plot) => rows.forEach(({ boxes }, at) => {
+    boxes.forEach((box) => draw(plot, box, count - at - 0.5, options));
+  }));
   return made;
 }
 
