@@ -14,7 +14,7 @@ STATES: Final = (
     ("no answer", "purple"),
     ("blocked", BAD),
     ("waiting", WARN),
-    ("recovering", MIDDLING),
+    ("recovering", BUSY),
     ("degraded", MIDDLING),
     ("connecting", BUSY),
     ("starting", BUSY),
