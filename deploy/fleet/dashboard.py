@@ -10,16 +10,35 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-SOURCE: Final = {"type": "prometheus", "uid": "${source}"}
-WIDTH: Final = 24
+from panels import (
+    BAD,
+    BY_NAME,
+    COLOURED,
+    FEW,
+    GOOD,
+    LEVEL,
+    REASON,
+    SHORT,
+    SOURCE,
+    STATES,
+    WARN,
+    Panel,
+    asked_once,
+    chosen,
+    curves,
+    mapped,
+    matcher,
+    panel,
+    placed,
+    row,
+    sized,
+    stat,
+    timeline,
+    words,
+)
+
 ALL: Final = 'room=~"$room"'
 ONE: Final = 'station="$station"'
-
-GOOD, WARN, BAD = "green", "orange", "red"
-
-Panel = dict[str, Any]
-Query = tuple[str, str]
-"""An expression, and how its series are called."""
 
 
 def dashboard() -> dict[str, Any]:
@@ -42,9 +61,10 @@ def dashboard() -> dict[str, Any]:
 
 def variables() -> list[dict[str, Any]]:
     source = {"name": "source", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
-    room = variable("room", "Room", "label_values(alto_station_info, room)")
+    # From `up`, and not from what a station says of itself: one that never answered is found as well.
+    room = variable("room", "Room", 'label_values(up{job="alto"}, room)')
     room |= {"multi": True, "includeAll": True, "allValue": ".*", "current": {"text": ["All"], "value": ["$__all"]}}
-    return [source, room, variable("station", "Station", f"label_values(alto_station_info{{{ALL}}}, station)")]
+    return [source, room, variable("station", "Station", f'label_values(up{{job="alto", {ALL}}}, station)')]
 
 
 def variable(name: str, label: str, query: str) -> dict[str, Any]:
@@ -65,79 +85,103 @@ def alerts() -> dict[str, Any]:
 
 def overview() -> Iterator[Panel]:
     yield row("Who is silent")
-    in_room = f'sum(alto_state{{{ALL}, state=~"online|degraded"}})'
+    in_room = f'(sum(alto_state{{{ALL}, state=~"online|degraded"}}) or vector(0))'
     yield stat("In their room", in_room, steps=[(None, BAD), (1, GOOD)])
-    away = f'count(up{{job="alto", {ALL}}}) - (sum(alto_state{{{ALL}, state=~"online|degraded"}}) or vector(0))'
-    yield stat("Not in their room", away)
-    yield stat("Waiting for a person", f'sum(alto_state{{{ALL}, state="blocked"}})')
-    yield stat("Devices missing", f'sum(alto_leg_state{{{ALL}, state="missing"}})')
+    yield stat("Not in their room", f'count(up{{job="alto", {ALL}}}) - {in_room}')
+    yield stat("Waiting for a person", f'sum(alto_state{{{ALL}, state="blocked"}}) or vector(0)')
+    yield stat("Devices missing", f'sum(alto_leg_state{{{ALL}, state="missing"}}) or vector(0)')
     yield stat("Bad alto.yaml", f"count(alto_config_last_reload_successful{{{ALL}}} == 0) or vector(0)")
-    yield stat("Alerts", 'count(ALERTS{alertstate="firing", alertname=~"Alto.+"}) or vector(0)')
+    yield stat("Alerts", f'count(ALERTS{{{ALERTS}, alertstate="firing"}}) or vector(0)')
     yield every_station()
-    yield timeline(
-        "In the room",
-        [(f'sum by (station) (alto_state{{{ALL}, state=~"online|degraded"}})', "{{station}}")],
-        {"0": ("away", BAD), "1": ("in the room", GOOD)},
-    )
+    yield every_alert()
+    yield timeline("States", [(state_of(ALL), "{{station}}")], height=9)
+    quiet = f"bottomk(10, max_over_time(alto_input_peak_dbfs{{{ALL}}}[5m]))"
     yield curves(
-        "Loudest sound into each microphone", [(f"alto_input_peak_dbfs{{{ALL}}}", "{{station}}")], "dB", width=12
+        "The ten quietest microphones: loudest sound of five minutes",
+        [(quiet, "{{station}}")],
+        "dB",
+        LEVEL | BY_NAME,
+        width=12,
     )
-    lost = f"rate(alto_output_underruns_total{{{ALL}}}[5m]) + rate(alto_output_xruns_total{{{ALL}}}[5m])"
-    lost += f" + rate(alto_input_overruns_total{{{ALL}}}[5m])"
-    yield curves("Blocks of sound lost, each second", [(lost, "{{station}}")], "short", width=12)
+    lost = " + ".join(f"rate(alto_{name}_total{{{ALL}}}[5m])" for name in LOST)
+    yield curves(
+        "The ten that lose most blocks of sound, each second",
+        [(f"topk(10, {lost})", "{{station}}")],
+        "short",
+        FEW | BY_NAME,
+        width=12,
+    )
+
+
+LOST: Final = ("output_underruns", "output_xruns", "input_overruns")
+ALERTS: Final = 'alertname=~"Alto.+", room=~"$room|"'
+
+
+def state_of(whom: str) -> str:
+    """The place of each station's state in STATES: 0 for one that does not answer."""
+    places = [f'alto_state{{{whom}, state="{state}"}} * {at}' for at, (state, _) in enumerate(STATES) if at]
+    return f'sum by (station, room) ({" or ".join(places)} or up{{job="alto", {whom}}} == 0)'
+
+
+def every_alert() -> Panel:
+    shown = {"alertname": "Alert", "station": "Station", "alertstate": "State", "severity": "Severity"}
+    # One that is pending waits for its `for`: most mend themselves before.
+    colours = {"firing": ("firing", BAD), "pending": ("pending", WARN)}
+    properties = [{"id": "mappings", "value": mapped(colours)}, *COLOURED]
+    return {
+        **panel("Alerts, each with its cure in alerts.yml", "table", 8, 9),
+        "targets": [asked_once(f"ALERTS{{{ALERTS}}}", "A")],
+        "transformations": chosen(shown),
+        "fieldConfig": {
+            # Nothing to show is good here, unlike in any other panel.
+            "defaults": {"noValue": "Nothing is wrong"},
+            "overrides": [
+                *sized({"alertname": 200, "station": 90, "alertstate": 80}),
+                {"matcher": matcher("alertstate"), "properties": properties},
+            ],
+        },
+        "options": {"showHeader": True, "sortBy": [{"displayName": "State", "desc": False}]},
+    }
 
 
 COLUMNS: Final = (
-    # title, expression with a label station, unit
-    ("State", f"alto_state{{{ALL}}} == 1", "string"),
-    ("Why", f"alto_state_info{{{ALL}}}", "string"),
-    ("Microphone", f"alto_input_peak_dbfs{{{ALL}}}", "dB"),
-    ("Speaker", f"alto_output_peak_dbfs{{{ALL}}}", "dB"),
-    ("Others", f"alto_network_participants{{{ALL}}}", "short"),
-    ("Round trip", f"alto_network_rtt_seconds{{{ALL}}}", "s"),
-    ("Lost", f"alto_network_loss_in_ratio{{{ALL}}}", "percentunit"),
-    ("Up", f"alto_process_uptime_seconds{{{ALL}}}", "s"),
-    ("Memory", f"alto_process_rss_bytes{{{ALL}}}", "bytes"),
-    ("Version", f"alto_build_info{{{ALL}}}", "string"),
+    # title, expression with a label station, unit, width in pixels
+    ("State", state_of(ALL), "string", 100),
+    ("Why", f"max by (station, reason) (alto_state_info{{{ALL}}})", "string", 185),
+    ("Microphone", f"max by (station) (alto_input_peak_dbfs{{{ALL}}})", "dB", 95),
+    ("Speaker", f"max by (station) (alto_output_peak_dbfs{{{ALL}}})", "dB", 80),
+    ("Others", f"max by (station) (alto_network_participants{{{ALL}}})", "short", 70),
+    ("Round trip", f"max by (station) (alto_network_rtt_seconds{{{ALL}}})", "s", 90),
+    ("Lost", f"max by (station) (alto_network_loss_in_ratio{{{ALL}}})", "percentunit", 60),
+    ("Up", f"max by (station) (alto_process_uptime_seconds{{{ALL}}})", "s", 85),
+    ("Memory", f"max by (station) (alto_process_rss_bytes{{{ALL}}})", "bytes", 85),
+    ("Version", f"max by (station, version) (alto_build_info{{{ALL}}})", "string", None),
 )
-WORD_OF: Final = {"State": "state", "Why": "reason", "Version": "version"}
+WORD_OF: Final = {"Why": "reason", "Version": "version"}
 """Columns that show a label of their series instead of its value."""
 
 
 def every_station() -> Panel:
     """A table: a line for each station, joined by its name."""
-    targets = []
-    for at, (_, expression, _) in enumerate(COLUMNS):
-        targets.append(
-            target(expression, "", chr(ord("A") + at)) | {"format": "table", "instant": True, "range": False}
-        )
-    kept = {"station": "Station"}
-    overrides = []
-    for at, (title, _, unit) in enumerate(COLUMNS):
-        letter = chr(ord("A") + at)
+    letters = [chr(ord("A") + at) for at in range(len(COLUMNS))]
+    targets = [asked_once(column[1], letter) for column, letter in zip(COLUMNS, letters, strict=True)]
+    kept, overrides = {"station": "Station"}, sized({"station": 110})
+    for letter, (title, _, unit, width) in zip(letters, COLUMNS, strict=True):
         name = WORD_OF.get(title, f"Value #{letter}")
         kept[name] = title
-        if title not in WORD_OF:
+        overrides += sized({name: width} if width else {})
+        if title == "State":
+            coloured = [{"id": "mappings", "value": mapped(words())}, *COLOURED]
+            overrides.append({"matcher": matcher(name), "properties": coloured})
+        elif title not in WORD_OF:
             overrides.append({"matcher": matcher(name), "properties": [{"id": "unit", "value": unit}]})
-    transformations = [
-        {"id": "joinByField", "options": {"byField": "station", "mode": "outer"}},
-        {"id": "filterFieldsByName", "options": {"include": {"names": list(kept)}}},
-        {
-            "id": "organize",
-            "options": {"renameByName": kept, "indexByName": {name: at for at, name in enumerate(kept)}},
-        },
-    ]
     return {
-        **panel("Every station", "table", WIDTH, 9),
+        **panel("Every station, the worst first", "table", 16, 9),
         "targets": targets,
-        "transformations": transformations,
+        "transformations": [{"id": "joinByField", "options": {"byField": "station", "mode": "outer"}}, *chosen(kept)],
         "fieldConfig": {"defaults": {}, "overrides": overrides},
         "options": {"showHeader": True, "sortBy": [{"displayName": "State", "desc": False}]},
     }
-
-
-def matcher(name: str) -> dict[str, str]:
-    return {"id": "byName", "options": name}
 
 
 # ---- one of them -----------------------------------------------------------------------------------------------------
@@ -145,22 +189,39 @@ def matcher(name: str) -> dict[str, str]:
 
 def station() -> Iterator[Panel]:
     yield row("$station")
-    yield timeline("State", [(f"alto_state{{{ONE}}} == 1", "{{state}}")], {"1": ("now", GOOD)}, height=5)
-    yield curves(
-        "Level",
-        [(f"alto_input_level_dbfs{{{ONE}}}", "microphone"), (f"alto_output_level_dbfs{{{ONE}}}", "speaker")],
-        "dB",
-    )
-    sent, received = (
-        f"rate(alto_network_frames_sent_total{{{ONE}}}[1m])",
-        f"rate(alto_network_frames_received_total{{{ONE}}}[1m])",
-    )
-    yield curves("Frames of 10 ms, each second", [(sent, "sent"), (received, "received, all voices")], "short")
+    why = f"max by (reason) (alto_state_info{{{ONE}}}) * {REASON}"
+    yield timeline("State, and why", [(state_of(ONE), "state"), (why, "{{reason}}")], height=7)
+    level = [(f"alto_input_level_dbfs{{{ONE}}}", "microphone"), (f"alto_output_level_dbfs{{{ONE}}}", "speaker")]
+    yield curves("Level", level, "dB", LEVEL)
+    frames = [
+        (f"rate(alto_network_frames_sent_total{{{ONE}}}[1m])", "sent"),
+        (f"rate(alto_network_frames_received_total{{{ONE}}}[1m])", "received, all voices"),
+    ]
+    yield curves("Frames of 10 ms, each second", frames, "short", {"min": 0, "custom": {"axisSoftMax": 120}})
     yield curves(
         "Others in the room",
         [(f"alto_network_participants{{{ONE}}}", "people"), (f"alto_mixer_sounding{{{ONE}}}", "who sound")],
         "short",
+        {"min": 0, "decimals": 0, "custom": {"axisSoftMax": 4}},
     )
+    yield gaps()
+    yield audio_threads()
+    ratios = (("loss_in", "lost on the way here"), ("loss_out", "lost on the way there"), ("concealment", "made up"))
+    shares = [(f"alto_network_{name}_ratio{{{ONE}}}", words) for name, words in ratios]
+    yield curves("Packets lost", shares, "percentunit", {"min": 0, "custom": {"axisSoftMax": 0.05}}, width=12)
+    times = (
+        ("alto_network_rtt_seconds", "round trip"),
+        ("alto_network_jitter_buffer_seconds", "held back against jitter"),
+    )
+    yield curves("Delay of the network", [(f"{name}{{{ONE}}}", words) for name, words in times], "s", SHORT, width=12)
+    cpu = [(f"alto_process_cpu_ratio{{{ONE}}}", "of one core")]
+    yield curves("Processor", cpu, "percentunit", {"min": 0, "custom": {"axisSoftMax": 0.5}})
+    yield curves("Memory", [(f"alto_process_rss_bytes{{{ONE}}}", "resident")], "bytes", {"min": 0})
+    drift = [(f"alto_mixer_drift_ratio{{{ONE}}} * 1e6", "how much faster")]
+    yield curves("Clocks: speaker against ours", drift, "ppm", {"custom": {"axisSoftMin": -200, "axisSoftMax": 200}})
+
+
+def gaps() -> Panel:
     causes = (
         ("alto_output_underruns_total", "no sound for the speaker in time"),
         ("alto_output_xruns_total", "the sound card ran dry"),
@@ -169,93 +230,18 @@ def station() -> Iterator[Panel]:
         ("alto_network_frames_dropped_total", "came and was not taken"),
         ("alto_mixer_bridged_total", "late, bridged"),
     )
-    yield curves(
-        "Gaps, by cause, each second", [(f"rate({name}{{{ONE}}}[5m])", words) for name, words in causes], "short"
-    )
-    ratios = (("loss_in", "lost on the way here"), ("loss_out", "lost on the way there"), ("concealment", "made up"))
-    yield curves(
-        "Packets lost", [(f"alto_network_{name}_ratio{{{ONE}}}", words) for name, words in ratios], "percentunit"
-    )
-    times = (
-        ("alto_network_rtt_seconds", "round trip"),
-        ("alto_network_jitter_buffer_seconds", "held back against jitter"),
-    )
-    yield curves("Delay of the network", [(f"{name}{{{ONE}}}", words) for name, words in times], "s")
+    rates = [(f"rate({name}{{{ONE}}}[5m])", words) for name, words in causes]
+    return curves("Gaps, by cause, each second", rates, "short", FEW, width=12)
+
+
+def audio_threads() -> Panel:
     late = [
         (f"alto_{leg}_callback_{name}_seconds{{{ONE}}}", f"{who}: {words}")
         for leg, who in (("input", "microphone"), ("output", "speaker"))
         for name, words in (("p99", "call, 99 %"), ("gap_max", "longest between two"))
     ]
-    yield curves("Audio threads", [*late, (f"alto_process_loop_lag_max_seconds{{{ONE}}}", "event loop late")], "s")
-    yield curves("Processor", [(f"alto_process_cpu_ratio{{{ONE}}}", "of one core")], "percentunit")
-    yield curves("Memory", [(f"alto_process_rss_bytes{{{ONE}}}", "resident")], "bytes")
-    yield curves("Clocks: speaker against ours", [(f"alto_mixer_drift_ratio{{{ONE}}} * 1e6", "ppm")], "short")
-
-
-# ---- kinds of panels -------------------------------------------------------------------------------------------------
-
-
-def panel(title: str, kind: str, width: int, height: int) -> Panel:
-    return {"title": title, "type": kind, "datasource": SOURCE, "gridPos": {"w": width, "h": height}}
-
-
-def row(title: str) -> Panel:
-    return {"title": title, "type": "row", "collapsed": False, "panels": [], "gridPos": {"w": WIDTH, "h": 1}}
-
-
-def target(expression: str, legend: str, letter: str) -> dict[str, Any]:
-    return {"refId": letter, "datasource": SOURCE, "expr": expression, "legendFormat": legend, "range": True}
-
-
-def targets(queries: list[Query]) -> list[dict[str, Any]]:
-    return [target(expression, legend, chr(ord("A") + at)) for at, (expression, legend) in enumerate(queries)]
-
-
-def stat(title: str, expression: str, steps: list[tuple[int | None, str]] | None = None) -> Panel:
-    """A number that is good while it is 0, unless `steps` say otherwise."""
-    colours = [{"value": value, "color": colour} for value, colour in steps or [(None, GOOD), (1, BAD)]]
-    return {
-        **panel(title, "stat", 4, 4),
-        "targets": targets([(expression, "")]),
-        "fieldConfig": {"defaults": {"thresholds": {"mode": "absolute", "steps": colours}}, "overrides": []},
-        "options": {"colorMode": "background", "graphMode": "none", "reduceOptions": {"calcs": ["lastNotNull"]}},
-    }
-
-
-def curves(title: str, queries: list[Query], unit: str, *, width: int = 8, height: int = 8) -> Panel:
-    return {
-        **panel(title, "timeseries", width, height),
-        "targets": targets(queries),
-        "fieldConfig": {"defaults": {"unit": unit, "custom": {"showPoints": "never"}}, "overrides": []},
-        "options": {
-            "legend": {"displayMode": "list", "placement": "bottom"},
-            "tooltip": {"mode": "multi", "sort": "desc"},
-        },
-    }
-
-
-def timeline(title: str, queries: list[Query], words: dict[str, tuple[str, str]], *, height: int = 8) -> Panel:
-    mapped = {
-        value: {"text": text, "color": colour, "index": at} for at, (value, (text, colour)) in enumerate(words.items())
-    }
-    return {
-        **panel(title, "state-timeline", WIDTH, height),
-        "targets": targets(queries),
-        "fieldConfig": {"defaults": {"mappings": [{"type": "value", "options": mapped}]}, "overrides": []},
-        "options": {"showValue": "never", "mergeValues": True, "legend": {"showLegend": False}},
-    }
-
-
-def placed(panels: list[Panel]) -> list[Panel]:
-    """Each with an id, and its place behind the one before, in a new line where that is full."""
-    x = y = height = 0
-    for number, one in enumerate(panels, 1):
-        place = one["gridPos"]
-        if x + place["w"] > WIDTH:
-            x, y, height = 0, y + height, 0
-        one |= {"id": number, "gridPos": {**place, "x": x, "y": y}}
-        x, height = x + place["w"], max(height, place["h"])
-    return panels
+    late.append((f"alto_process_loop_lag_max_seconds{{{ONE}}}", "event loop late"))
+    return curves("Audio threads", late, "s", SHORT, width=12)
 
 
 if __name__ == "__main__":

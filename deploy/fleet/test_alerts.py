@@ -84,6 +84,11 @@ BLOCKED: Final = {
     'alto_state{state="blocked"}': from_minute(10, 0, 1),
 }
 
+NO_MICROPHONE: Final = dict.fromkeys(
+    ("alto_input_blocks_total", "alto_network_frames_sent_total"), f"0+6000x10 60000x{MINUTES}"
+)
+"""Neither a block from the device nor a frame to the room: the silence in its place is counted elsewhere."""
+
 STORIES: Final = (
     Story("AltoTargetGone", {"up": from_minute(10, 1, 0)}, 16, f"{WHO} does not answer at kitchen.local:9477"),
     Story("AltoNobodyAsked", {"up": None}, 11, "Prometheus asks no station at all", labels={"job": "alto"}),
@@ -107,16 +112,17 @@ STORIES: Final = (
     Story(
         "AltoDeviceMissing",
         {
-            'alto_leg_state{leg="output",state="ok"}': from_minute(10, 1, 0),
-            'alto_leg_state{leg="output",state="missing"}': from_minute(10, 0, 1),
+            'alto_leg_state{leg="input",state="ok"}': from_minute(10, 1, 0),
+            'alto_leg_state{leg="input",state="missing"}': from_minute(10, 0, 1),
+            **NO_MICROPHONE,
         },
-        13,
-        f"{WHO} has no speaker",
-        labels={**LABELS, "leg": "output", "state": "missing"},
+        16,
+        f"{WHO} has no microphone",
+        labels={**LABELS, "leg": "input", "state": "missing"},
     ),
     Story(
         "AltoMicrophoneStandsStill",
-        {"alto_input_blocks_total": f"0+6000x10 60000x{MINUTES}"},
+        NO_MICROPHONE,
         16,
         f"{WHO}: the microphone is open and gives nothing",
     ),
@@ -130,7 +136,7 @@ STORIES: Final = (
         "AltoSendsNothing",
         {"alto_network_frames_sent_total": f"0+6000x10 60000x{MINUTES}"},
         16,
-        f"{WHO} is in its room and sends no sound",
+        f"{WHO} is in its room, its microphone works, and it sends no sound",
     ),
     Story(
         "AltoReceivesNothing",

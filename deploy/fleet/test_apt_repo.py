@@ -6,12 +6,15 @@ import functools
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests.harness.wait import until
 
 SCRIPT: Final = Path(__file__).with_name("apt-repo")
 
@@ -41,8 +44,14 @@ class Archive:
         subprocess.run(["gpg", *words], env=self.env, capture_output=True, check=True)
 
     def publish(self, *packages: Path, key: str = "archive") -> subprocess.CompletedProcess[str]:
+        self._wait_for_a_new_second()
         words = [SCRIPT, self.root, "--url", self.url, "--key", key, *packages]
         return subprocess.run(words, env=self.env, capture_output=True, text=True, check=False)
+
+    def _wait_for_a_new_second(self) -> None:
+        """HTTP tells times in whole seconds: of what is published twice within one, apt hears that nothing is new."""
+        before = max((int(file.stat().st_mtime) for file in self.root.rglob("InRelease")), default=0)
+        until(lambda: int(time.time()) > before, 2.0, "the second after the last publication")
 
     def package(self, version: str, architecture: str = "amd64", says: str = "") -> Path:
         tree = self.folder / f"tree-{version}-{architecture}-{says}"

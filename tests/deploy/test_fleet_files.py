@@ -51,6 +51,16 @@ def test_states_that_are_asked_for_exist() -> None:
     assert asked <= states
 
 
+def test_the_dashboard_has_a_word_and_a_place_for_every_state() -> None:
+    (timeline, *_) = (panel for panel in DASHBOARD["panels"] if panel["type"] == "state-timeline")
+    mapped = timeline["fieldConfig"]["defaults"]["mappings"][0]["options"]
+    (expression,) = (target["expr"] for target in timeline["targets"])
+    asked = dict(re.findall(r'state="(\w+)"\} \* (\d+)', expression))
+    assert set(asked) == {state.value for state in State}
+    assert {mapped[value]["text"] for value in asked.values()} == set(asked)
+    assert mapped["0"]["text"] == "no answer"
+
+
 def test_each_rule_says_what_is_wrong_with_whom_and_the_cure() -> None:
     for rule in RULES:
         assert rule["labels"]["severity"] in ("critical", "warning", "info")
