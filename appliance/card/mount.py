@@ -71,14 +71,20 @@ class BootPartition:
             self._closed.touch()
 
     def _remount(self, how: str) -> None:
-        """ro flushes by itself. As a program: mount(8) knows what else the kernel has to be told again."""
-        words = ["mount", "-o", f"remount,{how}", os.fspath(self._path)]
+        """ro flushes by itself. As a program: mount(8) knows what else the kernel has to be told again.
+
+        From what is mounted, not from the fstab: that names a partition by its label or its PARTUUID, which are not
+        found where there are no devices (our own sandbox), and with its `nofail` that is no error.
+        """
+        words = ["mount", "--options-source", "mtab", "-o", f"remount,{how}", os.fspath(self._path)]
         try:
             done = subprocess.run(words, capture_output=True, text=True, timeout=MOUNT_S, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise CardStuck(f"cannot remount {self._path} {how}: {error}") from error
         if done.returncode != 0:
             raise CardStuck(f"cannot remount {self._path} {how}: {done.stderr.strip()}")
+        if read_only(self._path) is not (how == "ro"):
+            raise CardStuck(f"cannot remount {self._path} {how}: mount says it is done, and it is not")
 
 
 def card_mount(path: Path, closed: Path) -> Mount:
