@@ -22,7 +22,7 @@ from tests.harness.aio import run
 from tests.harness.ports import free_ports
 from tests.harness.processes import end, is_running
 from tests.harness.server import find_binary
-from tests.harness.wait import until_async
+from tests.harness.wait import until, until_async
 
 
 def pretender(folder: Path, text: str) -> EmbeddedServer:
@@ -168,7 +168,7 @@ def test_only_an_orphan_with_our_configuration_is_ended(tmp_path: Path, sleeper:
     reader = orphan([str(sleeper), "--read", str(ours)])
     try:
         assert leftover.end_all(ours) == [mine]
-        assert not is_running(mine)
+        until(lambda: not is_running(mine), 5.0, "the orphan to be gone: the kernel and its new parent see to it")
         assert is_running(foreign)
         assert is_running(reader)
         assert leftover.end_all(ours) == []
