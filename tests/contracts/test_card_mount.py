@@ -43,19 +43,22 @@ def test_the_fake_card(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_mount(tmp_path: Path) -> None:
-    """A tmpfs in a mount namespace of its own, which ends with it."""
-    command = ["unshare", "--mount", sys.executable, "-m", "tests.contracts.test_card_mount", tmp_path]
+@pytest.mark.parametrize("options", ["defaults", "ro,nofail"])
+def test_a_real_mount_whose_fstab_names_what_a_sandbox_cannot_find(tmp_path: Path, options: str) -> None:
+    """A tmpfs in a mount namespace of its own, which ends with it; a PARTUUID in the fstab, as Raspberry Pi OS has."""
+    command = ["unshare", "--mount", sys.executable, "-m", "tests.contracts.test_card_mount", tmp_path, options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told == {"story": STORY, "marked": True, "bound folder": "Folder"}
 
 
-def _inside(folder: Path) -> Iterator[tuple[str, object]]:
-    card, closed = folder / "card", folder / "run/closed"
+def _inside(folder: Path, options: str) -> Iterator[tuple[str, object]]:
+    card, closed, fstab = folder / "card", folder / "run/closed", folder / "fstab"
     card.mkdir()
+    fstab.write_text(f"PARTUUID=0a17c0de-01 {card} tmpfs {options} 0 2\n")
     subprocess.run(["mount", "-t", "tmpfs", "card", card], check=True)
+    subprocess.run(["mount", "--bind", fstab, "/etc/fstab"], check=True)
     mount = card_mount(card, closed)
     assert isinstance(mount, BootPartition)
 
@@ -90,4 +93,4 @@ def test_a_folder_that_a_sandbox_bound_onto_itself_is_no_card(tmp_path: Path) ->
 
 
 if __name__ == "__main__":
-    print(json.dumps(dict(_inside(Path(sys.argv[1])))))
+    print(json.dumps(dict(_inside(Path(sys.argv[1]), sys.argv[2]))))
