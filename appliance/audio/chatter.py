@@ -10,11 +10,11 @@ part that aborts: they would lie unread in its pipe.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import re
 import threading
-import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -22,7 +22,6 @@ library = logging.getLogger("portaudio")  # not ours: told as `library.log`
 
 STDERR: Final = 2
 KEPT_BYTES: Final = 16384  # of one call; a refused format makes 300
-UNDER_WAY_S: Final = 0.005  # in which a write ends that had begun before the file was put back
 
 _OURS: Final = re.compile(rb"Expression '|ALSA lib |jack|Jack|JACK|Cannot connect to server|PulseAudio: ")
 
@@ -55,12 +54,13 @@ def _turned_aside(lines: list[bytes]) -> Iterator[None]:
         yield
         return
     aside = os.memfd_create("stderr")
+    # Two threads that write at once would write to the same place: of a file in memory the kernel guards no position.
+    fcntl.fcntl(aside, fcntl.F_SETFL, os.O_APPEND)
     try:
         os.dup2(aside, STDERR)
         yield
     finally:
         os.dup2(kept, STDERR)
-        time.sleep(UNDER_WAY_S)
         lines += os.pread(aside, KEPT_BYTES, 0).splitlines(keepends=True)
         os.close(kept)
         os.close(aside)

@@ -59,6 +59,25 @@ def test_somebody_elses_line_is_passed_on() -> None:
         assert stderr.text() == "last words of another library\nand what came after\n"
 
 
+@pytest.mark.parametrize("_once_more", range(10))  # without care two to four of these are red
+def test_of_two_who_write_at_once_neither_overwrites_the_other(_once_more: int) -> None:
+    together = threading.Barrier(2)
+
+    def write(who: str) -> None:
+        together.wait(5)
+        for number in range(800):
+            os.write(2, f"{who} {number}\n".encode())
+
+    with standard_error() as stderr:
+        with quiet():
+            threads = [threading.Thread(target=write, args=(who,)) for who in ("a", "b")]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(5)
+        assert len(stderr.text().splitlines()) == 1600
+
+
 def _fail() -> None:
     with quiet():
         os.write(2, b"before it failed\n")
