@@ -16,8 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohappyeyeballs import AddrInfoType
 
 RESOLVER_OPTIONS: Final = "timeout:1 attempts:5"
 """The C library waits 5 s for an answer before it asks again, or asks the next name server; so a dead first one costs
@@ -33,14 +32,9 @@ def ask_often() -> None:
     os.environ.setdefault("RES_OPTIONS", RESOLVER_OPTIONS)
 
 
-def connector(timeout_s: float) -> aiohttp.TCPConnector:
-    """For one question over HTTP whose lookup takes `timeout_s` at most. Loop thread."""
-    return aiohttp.TCPConnector(resolver=BoundedResolver(timeout_s), use_dns_cache=False, force_close=True)
-
-
 @dataclass(eq=False)
 class _Lookup:
-    found: Future[list[ResolveResult]] = field(default_factory=Future)
+    found: Future[list[AddrInfoType]] = field(default_factory=Future)
     ended_s: float = 0.0
 
     @property
@@ -51,30 +45,24 @@ class _Lookup:
 _lookups: dict[Key, _Lookup] = {}
 
 
-class BoundedResolver(AbstractResolver):
-    """For aiohttp: each lookup takes `timeout_s` at most, whatever the name servers do. Loop thread."""
+async def addresses(
+    host: str, port: int, *, timeout_s: float, family: socket.AddressFamily = socket.AF_UNSPEC
+) -> list[AddrInfoType]:
+    """Where `host` is, as `socket.getaddrinfo` says it, within `timeout_s`, whatever the name servers do. Loop thread.
 
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Raises socket.gaierror, EAI_AGAIN when no answer came in time."""
-        key = (host, port, family)
-        lookup = _lookups.get(key)
-        if lookup is None or lookup.is_stale:
-            lookup = _lookups[key] = _begin(key)
-        waiter = asyncio.wrap_future(lookup.found)
-        await asyncio.wait({waiter}, timeout=self._timeout_s)
-        if not waiter.done():
-            raise socket.gaierror(socket.EAI_AGAIN, f"no name server answered within {self._timeout_s:g} s")
-        if _lookups.get(key) is lookup:
-            del _lookups[key]
-        return waiter.result()
-
-    async def close(self) -> None:
-        """Nothing to free: a lookup that runs is left to end by itself."""
+    Raises socket.gaierror, EAI_AGAIN when no answer came in time; UnicodeError for what cannot be a name.
+    """
+    key = (host, port, family)
+    lookup = _lookups.get(key)
+    if lookup is None or lookup.is_stale:
+        lookup = _lookups[key] = _begin(key)
+    waiter = asyncio.wrap_future(lookup.found)
+    await asyncio.wait({waiter}, timeout=timeout_s)
+    if not waiter.done():
+        raise socket.gaierror(socket.EAI_AGAIN, f"no name server answered within {timeout_s:g} s")
+    if _lookups.get(key) is lookup:
+        del _lookups[key]
+    return waiter.result()
 
 
 def _begin(key: Key) -> _Lookup:
@@ -87,24 +75,10 @@ def _begin(key: Key) -> _Lookup:
 def _look_up(key: Key, lookup: _Lookup) -> None:
     host, port, family = key
     try:
-        infos = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-        found = [_result(host, *info) for info in infos]
+        found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
     except Exception as error:
         lookup.ended_s = time.monotonic()
         lookup.found.set_exception(error)
     else:
         lookup.ended_s = time.monotonic()
-        lookup.found.set_result(found)
-
-
-def _result(
-    hostname: str,
-    family: int,
-    _kind: int,
-    proto: int,
-    _canonical: str,
-    address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes],
-) -> ResolveResult:
-    host, port = socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)  # with a link-local's scope
-    numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-    return ResolveResult(hostname=hostname, host=host, port=int(port), family=family, proto=proto, flags=numeric)
+        lookup.found.set_result(list(found))

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import structlog
 
 from appliance.errors import AltoError, NetworkError, Policy
 from appliance.network import leftover
+from appliance.network.knock import knock
 from appliance.network.serverfiles import LOOPBACK, ServerFiles
 from appliance.ports import Clock
 from appliance.settings.files import Unreadable
@@ -212,14 +212,12 @@ def find_binary(named: str | None) -> str:
 
 
 async def _answers(port: int) -> bool:
-    timeout = aiohttp.ClientTimeout(total=1.0)
+    """Whether somebody listens there, whatever it speaks."""
     try:
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"http://{LOOPBACK}:{port}/"):
-            return True
-    except aiohttp.ClientConnectorError:
-        return False
-    except (aiohttp.ClientError, TimeoutError):
-        return True  # somebody listens and speaks something else
+        await knock(f"ws://{LOOPBACK}:{port}")
+    except NetworkError as error:
+        return not isinstance(error.__cause__, ConnectionRefusedError)
+    return True
 
 
 def _warn_without_interface() -> None:

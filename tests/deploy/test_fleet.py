@@ -14,7 +14,7 @@ import yaml
 from livekit import api
 
 from appliance.cli import main as alto
-from appliance.network.token import claims_of
+from appliance.network.claims import claims_of
 from tests.deploy.fleet import FLEET, SECRET, TEMPLATE, Fleet
 
 MANY = 300

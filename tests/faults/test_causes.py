@@ -15,7 +15,7 @@ import jwt
 import pytest
 from livekit import api
 
-from appliance.network.token import claims_of
+from appliance.network.claims import claims_of
 from appliance.observe import client
 from tests.harness.certificates import Authority
 from tests.harness.front import Behaviour, Front, endless, hangs_up, relay, says, silent, web

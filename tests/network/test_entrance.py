@@ -11,10 +11,11 @@ import structlog
 from livekit import api
 
 from appliance.errors import Unreachable
+from appliance.network.claims import claims_of
 from appliance.network.entrance import Entrance, entrance
 from appliance.network.livekit_room import LiveKitRoom
 from appliance.network.servertime import ServerTime
-from appliance.network.token import claims_of, token_source
+from appliance.network.token import token_source
 from appliance.ports import Answer, Grant
 from appliance.settings.model import Settings
 from tests.contracts.rooms import Listener

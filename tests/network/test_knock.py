@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from appliance.errors import AttemptTimedOut, NetworkError, Rejected, Unreachable
+from appliance.network import lookup
 from appliance.network.knock import knock
-from appliance.network.lookup import BoundedResolver
 from tests.harness.aio import run
 from tests.harness.certificates import Authority
 from tests.harness.front import Behaviour, Front, endless, hangs_up, says, silent, trickles, web
@@ -188,7 +188,7 @@ def test_name_servers_that_do_not_answer_cost_a_moment_and_one_thread(monkeypatc
             assert "cannot be resolved" in error.message
         assert resolver.asked == ["slow.invalid"]
         resolver.may_answer.set()
-        assert await BoundedResolver(1.0).resolve("slow.invalid", 80)
+        assert await lookup.addresses("slow.invalid", 80, timeout_s=1.0)
 
     run(story())
 

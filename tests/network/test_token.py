@@ -15,7 +15,8 @@ from aiohttp import web
 from livekit import api
 
 from appliance.errors import NetworkError, Rejected, Unreachable
-from appliance.network.token import claims_of, end_of_ready_token, token_source
+from appliance.network.claims import claims_of
+from appliance.network.token import end_of_ready_token, token_source
 from appliance.settings.model import Settings
 from tests.harness.aio import run
 from tests.harness.front import Front, endless

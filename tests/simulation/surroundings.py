@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from appliance.audio.worker import PATIENCE_S
 from appliance.errors import AttemptTimedOut, Evicted, ServerClosed
 from appliance.network import natives
-from appliance.network.token import claims_of
+from appliance.network.claims import claims_of
 from appliance.ports import Answer as Presence
 from appliance.ports import RoomListener
 from tests.fakes.room import (
