@@ -41,8 +41,14 @@ LAYERS: Final = {
 
 ONLY_IMPORTER: Final = {
     "sounddevice": {"audio/portaudio.py"},
-    "livekit.rtc": {"network/crossing.py", "network/livekit_room.py", "network/processing.py"},
+    "livekit.rtc": {
+        "network/crossing.py",
+        "network/livekit_room.py",
+        "network/processing.py",
+        "network/sender.py",
+    },
     "livekit.api": set(),
+    "aiohttp": {"network/endpoint.py", "observe/exporter.py", "doctor/examination.py"},
     "jwt": {"network/token.py"},
     "soxr": {"audio/convert.py"},
     "rich": {"observe/watch.py"},

@@ -3,12 +3,8 @@
 What the SDK (livekit 1.2.1) does that shaped this file:
 
 - `connect` is never cancelled: see `natives.py`.
-- The native part aborts the process on audio of a wrong size, so sizes are checked here, in Python, first.
-- With `queue_size_ms=0` a frame goes straight to the encoder: no native thread, no standing delay, and exactly 10 ms
-  a frame or it fails. RTP timestamps count samples, so whoever sends must never leave a gap (`manager.py` feeds
-  silence).
-- The SDK reconnects by itself and publishes again by itself; when that fails it only logs and says `reconnected` all
-  the same. So we look whether there is a sender, and whether each subscribed track has its voice.
+- The SDK reconnects by itself and subscribes again by itself; when that fails it only logs and says `reconnected` all
+  the same. So we look whether each subscribed track has its voice, and whether our own is sent (`sender.py`).
 - An `AudioStream`'s iterator does not end when its track goes away: it must be closed.
 """
 
@@ -18,30 +14,27 @@ import asyncio
 import contextlib
 from typing import Final
 
-import numpy as np
 import structlog
 from livekit import rtc
 from livekit.rtc._proto.participant_pb2 import DisconnectReason
 
-from appliance.errors import NetworkError, Rejected, ServerClosed
+from appliance.errors import NetworkError, ServerClosed
 from appliance.network import crossing, explain, natives, sdk_log
 from appliance.network import stats as counters
 from appliance.network.renewal import Renewals
 from appliance.network.seats import Seats
+from appliance.network.sender import Sender, checked_rate
 from appliance.network.voice import CLOSE_TIMEOUT_S, CountingQueue, SdkVoice
 from appliance.ports import AUDIO_FRAME_MS, LinkStats, RoomListener, Samples
 
 log = structlog.get_logger()
 
-RATES_HZ: Final = (8000, 16000, 24000, 32000, 48000)  # whole samples in 10 ms, and what the encoder takes
 VOICE_QUEUE_FRAMES: Final = 10  # 100 ms; the oldest goes: a stalled loop must not turn into standing delay
 SIGNAL_TIMEOUT_S: Final = 5.0  # the SDK's default for one of its four attempts: a dead first DNS server costs 5 s
-PUBLISH_TIMEOUT_S: Final = 5.0  # 0.02 s measured; the server's answer may be lost while the connection breaks
 STATS_TIMEOUT_S: Final = 1.0  # 1 ms measured
 LEAVE_TIMEOUT_S: Final = 1.0  # 0.01 s measured, also while reconnecting
 DOUBT_S: Final = 0.5  # a full reconnect begins with everybody "leaving"; `reconnecting` follows in the same breath
 UNTOLD_S: Final = 1.0  # between the SDK's end of a session and its reason lies one round of the loop
-SETTLE_S: Final = 1.0  # after `reconnected`, until the new sender shows in the statistics
 
 
 def pending_connects() -> int:
@@ -55,18 +48,15 @@ class LiveKitRoom:
     def __init__(self, *, sample_rate: int, direct: bool = True) -> None:
         """`sample_rate` in Hz, of the frames that voices deliver. ValueError for one that the native code cannot do.
         `direct`: past the SDK's event queue, if that can be (`crossing.py`)."""
-        self._rate_hz = _checked_rate(sample_rate)
+        self._rate_hz = checked_rate(sample_rate)
         self._room = rtc.Room()
         self._listener: RoomListener | None = None
         self._known: set[str] = set()
         self._voices: dict[str, SdkVoice] = {}
         self._seats = Seats(play=self._play, park=self._park)
         self._has_parked = False
-        self._source: rtc.AudioSource | None = None
-        self._track: rtc.LocalAudioTrack | None = None
         self._crossing = crossing.find() if direct else None
-        self._microphone: crossing.Microphone | None = None
-        self._frame_samples = 0
+        self._sender = Sender(self._room, self._crossing, read=self._read)
         self._ended = False
         self._reconnecting = False
         self._mending: asyncio.Task[None] | None = None
@@ -131,46 +121,12 @@ class LiveKitRoom:
     async def publish_microphone(self, *, rate_hz: int) -> None:
         """Publish the one local track; see the port. Raises Rejected when the token does not allow it."""
         self._must_be_open()
-        self._may_publish()
-        self._frame_samples = _checked_rate(rate_hz) * AUDIO_FRAME_MS // 1000
-        self._source = rtc.AudioSource(rate_hz, 1, queue_size_ms=0)
-        self._track = rtc.LocalAudioTrack.create_audio_track("microphone", self._source)
-        if self._crossing is not None:
-            self._microphone = self._crossing.microphone(self._source, self._frame_samples)
-        await self._publish()
-
-    def _may_publish(self) -> None:
-        may = self._room.local_participant.permissions
-        sources = list(may.can_publish_sources)
-        if not may.can_publish or (sources and rtc.TrackSource.SOURCE_MICROPHONE not in sources):
-            raise Rejected(
-                "the token does not allow this station to talk",
-                fix="make one with canPublish, or set audio.input.enabled: false",
-            )
-
-    async def _publish(self) -> None:
-        assert self._track is not None
-        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
-        try:
-            async with asyncio.timeout(PUBLISH_TIMEOUT_S):
-                await self._room.local_participant.publish_track(self._track, options)
-        except TimeoutError:
-            raise NetworkError(f"the microphone could not be published within {PUBLISH_TIMEOUT_S:g} s") from None
-        except rtc.participant.PublishTrackError as err:
-            raise NetworkError(f"the microphone could not be published: {explain.scrub(err.message)}") from None
+        await self._sender.publish(rate_hz)
 
     async def send(self, frame: Samples) -> None:
         """Hand one 10 ms frame to the encoder; see the port. Raises ValueError for a frame of another size."""
-        if frame.shape != (self._frame_samples,) or frame.dtype != np.int16:
-            raise ValueError(f"a frame is {self._frame_samples} int16 samples, not {frame.shape} {frame.dtype}")
         self._must_be_open()
-        if self._source is None:
-            raise NetworkError("no microphone is published")
-        if self._microphone is not None:
-            await self._microphone.send(frame)
-            return
-        rate_hz = self._source.sample_rate
-        await self._source.capture_frame(rtc.AudioFrame(frame.tobytes(), rate_hz, 1, self._frame_samples))
+        await self._sender.send(frame)
 
     def _must_be_open(self) -> None:
         if self._ended or not self._room.isconnected():
@@ -260,10 +216,7 @@ class LiveKitRoom:
         self._voices.clear()
         if not await natives.leave(self._room.disconnect(), deadline_s=LEAVE_TIMEOUT_S):
             log.debug("room.leave_late")
-        if self._crossing is not None and self._microphone is not None:
-            self._crossing.forget(self._microphone)
-        if self._source is not None:
-            await self._source.aclose()
+        await self._sender.aclose()
 
     # ---- the SDK's events, on the loop thread ------------------------------------------------------------------
 
@@ -427,8 +380,7 @@ class LiveKitRoom:
         """Make the room what it was: one microphone, one voice for each subscribed track. Then say so."""
         try:
             self._match_voices()
-            if self._track is not None:
-                await self._match_microphone()
+            await self._sender.match()
         except NetworkError as err:
             self._give_up(err)
             return
@@ -452,26 +404,6 @@ class LiveKitRoom:
         for identity in list(self._room.remote_participants):
             self._meet(identity)
 
-    async def _match_microphone(self) -> None:
-        publications = list(self._room.local_participant.track_publications.values())
-        for surplus in publications[1:]:
-            log.warning("microphone.surplus", track=surplus.sid)
-            await self._room.local_participant.unpublish_track(surplus.sid)
-        if not publications or not await self._has_sender():
-            log.warning("microphone.republished")
-            await self._publish()
-
-    async def _has_sender(self) -> bool:
-        """The SDK keeps the old publication when publishing again failed: only the peer connection knows."""
-        loop = asyncio.get_running_loop()
-        end_s = loop.time() + SETTLE_S
-        while loop.time() < end_s:
-            reading = await self._read()
-            if reading is None or counters.sends_audio(reading):
-                return True
-            await asyncio.sleep(0.05)
-        return False
-
     def _give_up(self, error: NetworkError) -> None:
         self._ended = True
         self._stop_helpers()
@@ -484,9 +416,3 @@ def _decline_video(publication: rtc.RemoteTrackPublication) -> None:
     """Nobody looks here: have the server not send pictures (1 to 2 Mbit/s for each camera)."""
     if publication.kind == rtc.TrackKind.KIND_VIDEO:
         publication.set_subscribed(False)
-
-
-def _checked_rate(rate_hz: int) -> int:
-    if rate_hz not in RATES_HZ:
-        raise ValueError(f"{rate_hz} Hz: use one of {RATES_HZ}")
-    return rate_hz

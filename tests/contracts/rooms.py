@@ -185,8 +185,8 @@ class RealWorld:
     def mute(self, room: RoomConnection, muted: bool) -> None:
         """By the SDK itself: a station of ours mutes nobody."""
         assert isinstance(room, LiveKitRoom)
-        assert room._track is not None
-        (room._track.mute if muted else room._track.unmute)()
+        assert room._sender._track is not None
+        (room._sender._track.mute if muted else room._sender._track.unmute)()
 
     def notice(self, *speaking: str) -> None:
         """It hears that by itself."""
