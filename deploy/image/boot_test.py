@@ -191,7 +191,9 @@ class Board:
             tree = self._folder / "board.dtb"
             tree.write_bytes(self.take("bcm2837-rpi-3-b.dtb"))
             words += ["-M", "raspi3b", "-dtb", tree, "-drive", f"{drive},if=sd"]
-            words += ["-append", f"{line} console=ttyS1,115200 console=ttyAMA0,115200 dwc_otg.lpm_enable=0"]
+            # QEMU's watchdog knows no time: the machine is reset the moment that it is armed.
+            line += " systemd.watchdog_sec=0 console=ttyS1,115200 console=ttyAMA0,115200 dwc_otg.lpm_enable=0"
+            words += ["-append", line, "-no-reboot"]
             words += ["-usb", "-device", "usb-net,netdev=net"]
             words += ["-serial", f"file:{self._folder}/console0.log", "-serial", f"file:{self._folder}/console1.log"]
         return [str(word) for word in words]
