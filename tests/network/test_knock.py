@@ -74,6 +74,8 @@ def test_the_servers_time_is_taken_from_its_date(date: str, time: float | None) 
         (hangs_up, "hangs up"),
         (says(b"SSH-2.0-OpenSSH_9.2\r\n"), "no LiveKit server"),
         (says(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n"), "no LiveKit server"),
+        (says(b"HTTP/1.1 404 Not Found\r\n" + b"X: y\r\n" * 1000 + b"\r\n"), "no LiveKit server"),
+        (says(b"HTTP/1.1 2000 OK\r\n\r\n"), "no LiveKit server"),
     ],
 )
 def test_what_answers_and_cannot_serve_is_unreachable_and_says_why(behaviour: Behaviour, words: str) -> None:
@@ -159,6 +161,7 @@ class Resolver:
         self.asked: list[str] = []
         self.may_answer = threading.Event()
         self.failure: OSError | None = None
+        self.hosts = ["127.0.0.1"]
         monkeypatch.setattr(socket, "getaddrinfo", self)
 
     def __call__(self, host: str, port: int, **_: Any) -> list[tuple[int, int, int, str, tuple[str, int]]]:
@@ -166,7 +169,7 @@ class Resolver:
         self.may_answer.wait(5.0)
         if self.failure is not None:
             raise self.failure
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (where, port)) for where in self.hosts]
 
 
 def test_a_name_that_does_not_exist_is_named_as_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,6 +180,16 @@ def test_a_name_that_does_not_exist_is_named_as_the_cause(monkeypatch: pytest.Mo
     assert type(error) is Unreachable
     assert "cannot be resolved" in error.message
     assert "Name or service not known" in str(error.facts["said"])
+
+
+@pytest.mark.parametrize("name", ["two.invalid", "zwölf.invalid"])
+def test_of_a_names_addresses_the_one_that_answers_will_do(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    resolver = Resolver(monkeypatch)
+    resolver.hosts = ["127.0.0.2", "127.0.0.1"]
+    resolver.may_answer.set()
+    with Front(web("404 Not Found")) as front:
+        run(knock(f"ws://{name}:{front.port}"))
+    assert resolver.asked == [name]
 
 
 def test_name_servers_that_do_not_answer_cost_a_moment_and_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
