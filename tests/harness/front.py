@@ -123,6 +123,15 @@ async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         await writer.drain()
 
 
+async def babbles(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A head that never ends, as fast as it is taken."""
+    await reader.read(QUESTION)
+    writer.write(b"HTTP/1.1 404 Not Found\r\n")
+    while True:
+        writer.write(b"X-And: on\r\n" * 1000)
+        await writer.drain()
+
+
 async def trickles(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """A head that never ends, a line now and then."""
     await reader.read(QUESTION)

@@ -16,7 +16,7 @@ from appliance.network import lookup
 from appliance.network.knock import knock
 from tests.harness.aio import run
 from tests.harness.certificates import Authority
-from tests.harness.front import Behaviour, Front, endless, hangs_up, says, silent, trickles, web
+from tests.harness.front import Behaviour, Front, babbles, endless, hangs_up, says, silent, trickles, web
 from tests.harness.ports import free_port
 from tests.harness.wait import until_async
 
@@ -74,7 +74,7 @@ def test_the_servers_time_is_taken_from_its_date(date: str, time: float | None) 
         (hangs_up, "hangs up"),
         (says(b"SSH-2.0-OpenSSH_9.2\r\n"), "no LiveKit server"),
         (says(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n"), "no LiveKit server"),
-        (says(b"HTTP/1.1 404 Not Found\r\n" + b"X: y\r\n" * 1000 + b"\r\n"), "no LiveKit server"),
+        (babbles, "no LiveKit server"),
         (says(b"HTTP/1.1 2000 OK\r\n\r\n"), "no LiveKit server"),
     ],
 )
