@@ -114,22 +114,24 @@ def web(status: str, body: str = "<html>hello</html>", *headers: str) -> Behavio
     return says("\r\n".join([*lines, "", body]).encode())
 
 
-async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A page that never ends, as fast as it is taken."""
-    await reader.read(QUESTION)
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n")
-    while True:
-        writer.write(b"<p>and on and on and on</p>" * 1000)
-        await writer.drain()
+def _without_end(head: bytes, more: bytes) -> Behaviour:
+    """`head`, and then `more` again and again, as fast as it is taken."""
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(QUESTION)
+        writer.write(head)
+        while True:
+            writer.write(more * 1000)
+            await writer.drain()
+
+    return flood
 
 
-async def babbles(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A head that never ends, as fast as it is taken."""
-    await reader.read(QUESTION)
-    writer.write(b"HTTP/1.1 404 Not Found\r\n")
-    while True:
-        writer.write(b"X-And: on\r\n" * 1000)
-        await writer.drain()
+endless: Final = _without_end(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n", b"<p>and on and on and on</p>")
+"""A page that never ends."""
+
+babbles: Final = _without_end(b"HTTP/1.1 404 Not Found\r\n", b"X-And: on\r\n")
+"""A head that never ends."""
 
 
 async def trickles(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
