@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import select
 import signal
 import time
 from pathlib import Path
 from typing import Final
 
 END_S: Final = 1.0  # a killed process is gone in a millisecond; a board whose disk hangs takes longer
-LOOK_S: Final = 0.01
 PROC: Final = Path("/proc")
 
 
@@ -23,11 +23,22 @@ def end_all(config: Path) -> list[int]:
 
     Blocks for some hundredths of a second, one second if a process does not go. Another alto that runs keeps its own.
     """
-    ended = [pid for pid in _processes() if _is_left_over(pid, config) and _end(pid, config)]
+    with contextlib.ExitStack() as handles:
+        ended: dict[int, int] = {}
+        for pid in _processes():
+            if _is_left_over(pid, config) and (handle := _end(pid, config)) is not None:
+                handles.callback(os.close, handle)
+                ended[pid] = handle
+        _until_gone(list(ended.values()))
+    return list(ended)
+
+
+def _until_gone(handles: list[int]) -> None:
+    """A process loses its name a moment before its port: only its handle tells that all of it is gone."""
     deadline_s = time.monotonic() + END_S
-    while any(_is_left_over(pid, config) for pid in ended) and time.monotonic() < deadline_s:
-        time.sleep(LOOK_S)
-    return ended
+    while handles and (left_s := deadline_s - time.monotonic()) > 0:
+        gone, _, _ = select.select(handles, [], [], left_s)
+        handles = [handle for handle in handles if handle not in gone]
 
 
 def _processes() -> list[int]:
@@ -48,17 +59,17 @@ def _has_its_alto(pid: int) -> bool:
         return False
 
 
-def _end(pid: int, config: Path) -> bool:
-    """By a handle that cannot come to mean another process: what is left over is looked at again through it."""
+def _end(pid: int, config: Path) -> int | None:
+    """Its handle, when it was killed. By a handle that cannot come to mean another process: what is left over is looked
+    at again through it."""
     with contextlib.suppress(OSError):
         handle = os.pidfd_open(pid)
-        try:
-            if _is_left_over(pid, config):
+        if _is_left_over(pid, config):
+            with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
-                return True
-        finally:
-            os.close(handle)
-    return False
+                return handle
+        os.close(handle)
+    return None
 
 
 def _text(pid: int, name: str) -> str:
