@@ -20,6 +20,7 @@ from appliance.ports import AudioStream, BlockingCalls, Clock, Leg, LegReport, L
 log = structlog.get_logger()
 
 SILENT_S: Final = 0.6  # the longest block is 50 ms and PulseAudio may bunch 200 ms: three times that is no hiccup
+STALLED_S: Final = 0.15  # three of the longest blocks; who only bunches them is in real time again with the next one
 LATE_S: Final = 0.5  # twice the supervisor's interval: who looks that late was kept waiting himself, as the device was
 SETTLE_S: Final = 0.2  # from a card's plugging in until udev has given its group the right to open it
 OPEN_S: Final = 4.0  # three tries of a second each to start, and the list of devices; more is a driver that hangs
@@ -218,9 +219,11 @@ class AudioLeg:
     def _fault(self, now: float) -> str:
         """What is wrong with the open device; empty: nothing."""
         stream = self.handler.stream
+        silent_s = now - max(self.handler.last_block_at or 0.0, self._watched_since)
         if stream is not None and stream.gone:
             return "was pulled out"
-        silent_s = now - max(self.handler.last_block_at or 0.0, self._watched_since)
+        if stream is not None and silent_s > STALLED_S:
+            stream.stand_back()
         return "stopped delivering" if silent_s > SILENT_S else ""
 
     def _found(self) -> None:

@@ -125,6 +125,11 @@ class AudioStream(Protocol):
         """Whether its card was pulled out, also when it is back by now; False where that cannot be known. Quick."""
         ...
 
+    def stand_back(self) -> None:
+        """Its callbacks have stopped: have its thread wait behind all others, instead of in real time, until it calls
+        back again. Any thread; quick; while it is called back nothing is lost by it."""
+        ...
+
     def close(self) -> None:
         """Stop the callbacks and free the device; after it returns no callback runs. Idempotent. May take 0.3 s."""
         ...

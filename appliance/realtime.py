@@ -70,6 +70,23 @@ def claim() -> Precedence:
         return Precedence("normal", locked=locked)
 
 
+def stand_back(thread_id: int) -> bool:
+    """Take one thread of this process out of real time, by the kernel's number of it; whether it was in it."""
+    try:
+        if os.sched_getscheduler(thread_id) != os.SCHED_RR:
+            return False
+        os.sched_setscheduler(thread_id, os.SCHED_OTHER, os.sched_param(0))
+    except OSError:  # it has ended meanwhile
+        return False
+    return True
+
+
+def come_forward() -> None:
+    """Have the calling thread back in real time, after `stand_back`."""
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
+
+
 def _share_heaps() -> None:
     with contextlib.suppress(OSError, AttributeError):  # a C library that is not glibc
         ctypes.CDLL(None).mallopt(ARENA_MAX, ARENAS)

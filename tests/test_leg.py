@@ -173,6 +173,26 @@ def test_a_card_that_stops_is_lost_within_a_second() -> None:
     run_jumping(story())
 
 
+def test_a_card_that_is_silent_for_a_moment_stands_back_and_is_not_lost() -> None:
+    async def story() -> None:
+        async with bench() as it:
+            await it.leg.open()
+            await it.passes(1)
+            stream = it.backend.streams[0]
+            assert stream.stood_back == 0
+            it.backend.stop("Device")
+            await it.passes(0.3)
+            assert stream.stood_back > 0
+            it.backend.resume("Device")
+            await it.passes(0.1)
+            so_far = stream.stood_back
+            await it.passes(1)
+            assert stream.stood_back == so_far
+            assert it.said() == ["audio.opened"]
+
+    run_jumping(story())
+
+
 def test_a_machine_that_stood_still_does_not_blame_its_sound_card() -> None:
     async def story() -> None:
         async with bench() as it:

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 
+from appliance import realtime
 from appliance.audio import alsa
 from appliance.audio.cards import CardDevice, Plugging, card_devices
 from appliance.audio.chatter import quiet
@@ -170,6 +171,8 @@ class PortAudioStream:
         self._latency_s = latency_s
         self._stream = ffi.new("PaStream **")
         self._open = False
+        self._thread_id = 0
+        self._stands_back = False
         self._callback = ffi.callback("PaStreamCallback", self._first_then(on_block), error=_CONTINUE)
 
     def _first_then(self, on_block: Any) -> Any:
@@ -177,7 +180,11 @@ class PortAudioStream:
 
         def called(*arguments: Any) -> int:
             if not began.is_set():
+                self._thread_id = threading.get_native_id()
                 began.set()
+            elif self._stands_back:
+                self._stands_back = False
+                realtime.come_forward()
             times = arguments[3]
             delay_s = times.currentTime - times.inputBufferAdcTime if captures else _to_dac_s(times)
             self.delay_s = delay_s if 0.0 <= delay_s <= DELAY_MAX_S else 0.0
@@ -234,6 +241,12 @@ class PortAudioStream:
         """See `ports.AudioStream`. PortAudio itself never says so: its thread goes round and round, at a whole
         processor's cost, until the stream is closed (measured)."""
         return self.plugged is not None and self.plugged.over
+
+    def stand_back(self) -> None:
+        """See `ports.AudioStream`. A pulled card's thread that goes round and round in real time keeps out the
+        kernel's own: the one that takes the device's node away, by which we see it (`gone`), and other cards'."""
+        if self._open and self._thread_id and realtime.stand_back(self._thread_id):
+            self._stands_back = True  # not before: a callback in between would come forward too early
 
     def close(self) -> None:
         """Stop and free; waits `CLOSE_S` at most: a driver that hangs is left to itself. Idempotent."""

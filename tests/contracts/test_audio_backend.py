@@ -191,6 +191,16 @@ def test_a_callback_can_tell_how_far_from_the_air_it_is(world: World) -> None:
     assert delays_s[1] > 0.0, "what is played now waits in the device's buffer"
 
 
+def test_who_stands_back_is_called_all_the_same(world: World) -> None:
+    ear = Ear()
+    with capturing(world, ear, spec(world.mic)) as stream:
+        for _ in range(2):
+            ear.wait()
+            stream.stand_back()
+        ear.wait()
+    stream.stand_back()  # after its end it is nothing
+
+
 @pytest.mark.parametrize("direction", list(Direction))
 def test_a_volume_control_that_is_not_there_is_refused(world: World, direction: Direction) -> None:
     with pytest.raises(ControlMissing) as refused:

@@ -117,6 +117,8 @@ class FakeStream:
         self.closed = False
         self.alive = True
         """False after its card was pulled: as on the real machine it never comes back by itself."""
+        self.stood_back = 0
+        """How often it was told to; that a thread spins is not seen here."""
         self._backend = backend
 
     @property
@@ -151,6 +153,9 @@ class FakeStream:
     def fits(self, name: str) -> bool:
         """Whether it was opened on the device of that name."""
         return self.socket.fits(name)
+
+    def stand_back(self) -> None:
+        self.stood_back += 1
 
     def close(self) -> None:
         if not self.closed and self.socket.hang is not None:

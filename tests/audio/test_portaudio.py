@@ -1,0 +1,51 @@
+"""What only PortAudio's own threads can show; the rest is in tests/contracts/test_audio_backend.py."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+
+import pytest
+
+from appliance.audio.portaudio import PortAudioBackend
+from appliance.ports import Block, StreamSpec
+from appliance.realtime import PRIORITY
+from tests.harness.sound import VirtualSound
+from tests.harness.wait import until
+
+SOON_S = 10.0
+
+
+class Stalled:
+    """A callback in real time that stays where it is, as a driver's thread does whose card was pulled."""
+
+    def __init__(self) -> None:
+        self.thread_id = 0
+        self.inside = threading.Event()
+        self.go_on = threading.Event()
+
+    def __call__(self, _block: Block, _overflowed: bool) -> None:
+        if not self.thread_id:
+            self.thread_id = threading.get_native_id()
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
+            self.inside.set()
+            self.go_on.wait(SOON_S)
+
+    @property
+    def policy(self) -> int:
+        return os.sched_getscheduler(self.thread_id)
+
+
+@pytest.mark.device
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root (real time)")
+def test_a_thread_that_stalls_is_in_real_time_again_with_its_next_block(sound: VirtualSound) -> None:
+    stalled = Stalled()
+    spec = StreamSpec(sound.station("kitchen").mic_pcm, 48_000, 1, 480, 0.02)
+    with contextlib.closing(PortAudioBackend().open_capture(spec, stalled)) as stream:
+        assert stalled.inside.wait(SOON_S)
+        assert stalled.policy == os.SCHED_RR
+        stream.stand_back()
+        assert stalled.policy == os.SCHED_OTHER
+        stalled.go_on.set()
+        until(lambda: stalled.policy == os.SCHED_RR, SOON_S, "real time")
