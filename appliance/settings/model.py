@@ -402,7 +402,7 @@ class SupervisorSettings(Section):
         True, description="Apply alto.yaml when it is saved. false: only on SIGHUP (systemctl reload)."
     )
     restart_rss_mb: int = Field(
-        180,  # a station begins with 117; on a board of 512 MB, 270 (half as much again) and the system still fit
+        180,  # a station begins with 92; on a board of 512 MB, 270 (half as much again) and the system still fit
         ge=0,
         le=65536,
         description="Memory in use, in MiB, above which alto starts itself afresh in a quiet minute (half as much "
