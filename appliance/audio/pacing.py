@@ -27,6 +27,7 @@ BRIDGE_AT_ONCE: Final = 1.1  # of the longest jump: 10 ms, and what the rate con
 FLOWS_S: Final = 1.0  # who has sounded for so long is late; whose sound ends before may have no more to say
 AGAIN_S: Final = 60.0  # late twice within this is no accident: wait longer
 CALM_S: Final = 300.0  # nothing so late for so long: a little less will do
+CALM_MAX_S: Final = 3600.0  # twice as long after each time that less did not do: what it takes to learn that is heard
 STEP_MS: Final = 10.0  # less at a time; what is then missed for once can be bridged
 SINK: Final = 200e-6  # seconds in a second, so that the rate control can follow and nothing has to be cut
 EXTRA_MS: Final = 60.0  # most that is waited on top; what needs more than that is broken elsewhere
@@ -55,6 +56,8 @@ class Pacing:
         self._late_before_s = 0.0
         self._since_late = AGAIN_S
         self._since_needed = 0.0
+        self._calm_s = CALM_S
+        self._tries_less = False
         self._unsettled = round(SETTLE_S * rate_hz)
         self._pause = round(PAUSE_S * rate_hz)
         self._since_jump = self._pause
@@ -97,6 +100,9 @@ class Pacing:
         self._since_needed = 0.0
         if self._proven_s:
             self._wait_for(min(late_s, self._proven_s - self._beyond_s))
+        if self._tries_less:
+            self._tries_less = False
+            self._calm_s = min(CALM_MAX_S, 2 * self._calm_s)
         if self._since_late < RESETTLE_S:  # the same accident, seen in two windows
             self._late_before_s = max(late_s, self._late_before_s)
             return
@@ -116,8 +122,11 @@ class Pacing:
         return AUDIO_FRAME_MS / 1000 * 1.5 - self._playout_s
 
     def _sink(self, window_s: float) -> None:
-        if self._since_needed >= CALM_S:
+        if self._since_needed >= self._calm_s:
             self._since_needed = 0.0
+            if self._tries_less:  # and it did
+                self._calm_s = CALM_S
+            self._tries_less = self._goal_s > 0
             self._proven_s, self._goal_s = self._goal_s, self._less_s
         self._extra_s = max(self._goal_s, self._extra_s - SINK * window_s)
 

@@ -153,6 +153,29 @@ def test_a_late_frame_that_shows_that_a_little_less_will_not_do_is_enough() -> N
     assert pacing.target_s == pytest.approx(0.053)
 
 
+def test_less_is_tried_half_as_often_after_it_did_not_do_until_it_does() -> None:
+    pacing = paced()
+    for _ in range(2):
+        seconds_pass(pacing, 1, late_s=0.045)
+        seconds_pass(pacing, 20)
+    seconds_pass(pacing, 400)
+    seconds_pass(pacing, 1, late_s=0.043)
+    assert minutes_between_steps(pacing, 3) == [10, 10, 5]
+
+
+def minutes_between_steps(pacing: Pacing, steps: int) -> list[int]:
+    """From now, or from the step before, until it begins to wait less."""
+    begun_s, second, sinks = [0], 0, False
+    while len(begun_s) <= steps:
+        before_s = pacing.target_s
+        seconds_pass(pacing, 1)
+        second += 1
+        if pacing.target_s < before_s and not sinks:
+            begun_s.append(second)
+        sinks = pacing.target_s < before_s
+    return [round((after - before) / 60) for before, after in pairwise(begun_s)]
+
+
 # ---- nothing left
 
 
