@@ -183,6 +183,7 @@ class Call:
                 blocks, off = blocks + 1, off + (away_ms > 5)
             if due_s >= second_s and last:
                 heard.seconds = second_s - self._begin_s
+                heard.off_target_share = off / max(1, blocks)
                 if heard.seconds and heard.seconds % 3600 == 0:
                     each_hour(self._sum_up(heard))
                 heard.wait_ms.append(1000 * self._true_wait_s(due_s))
