@@ -80,6 +80,8 @@ class Heard:
     """Largest distance of the true wait from the target, settled."""
     off_target_share: float = 0.0
     """Share of blocks for which that was more than 5 ms."""
+    off_target_s: float = 0.0
+    """Longest time in a row for which that was so."""
     pitch_cents: float = 0.0
     """Largest error of the pitch, settled."""
     distortion_db: float = -200.0
@@ -169,7 +171,7 @@ class Call:
         heard, out = Heard(), np.zeros((self.block, 1), np.int16)
         ear, listen_s = _Ear(self), self._begin_s + settle_s
         blocks = off = 0
-        second_s = self._begin_s
+        on_target_s = second_s = self._begin_s
         for due_s, came_s, last in self._callbacks():
             if due_s - self._begin_s >= seconds:
                 break
@@ -181,6 +183,8 @@ class Call:
             if settled and last:
                 away_ms = self._judge(heard, due_s, speed)
                 blocks, off = blocks + 1, off + (away_ms > 5)
+                on_target_s = max(on_target_s, self._begin_s + settle_s) if away_ms > 5 else due_s
+                heard.off_target_s = max(heard.off_target_s, due_s - on_target_s)
             if due_s >= second_s and last:
                 heard.seconds = second_s - self._begin_s
                 heard.off_target_share = off / max(1, blocks)

@@ -20,6 +20,7 @@ from tests.audio.clocks import Call, Conditions, Heard
 SETTLE_S: Final = 600.0  # until then the clocks may be found out, and what is late again and again may be noticed
 
 OFF_TARGET_SHARE: Final = 1e-4  # of blocks more than 5 ms off: a late frame that was not waited for moves the wait
+OFF_TARGET_S: Final = 10.0  # within which what is too much is out again
 PITCH_CENTS: Final = 1.0
 DISTORTION_DB: Final = -60.0
 
@@ -55,6 +56,7 @@ def missed(heard: Heard) -> list[str]:
         "dropped": heard.dropped > 0,
         "errors": heard.errors > 0,
         f"off target {100 * heard.off_target_share:.3f} % of the time": heard.off_target_share > OFF_TARGET_SHARE,
+        f"off target for {heard.off_target_s:.1f} s": heard.off_target_s > OFF_TARGET_S,
         f"pitch off by {heard.pitch_cents:.2f} cents": heard.pitch_cents > PITCH_CENTS,
         f"THD+N {heard.distortion_db:.1f} dB": heard.distortion_db > DISTORTION_DB,
     }
@@ -64,9 +66,10 @@ def missed(heard: Heard) -> list[str]:
 def line(kind: str, heard: Heard, took_s: float) -> str:
     """One kind of trouble as a line for a person."""
     target = f"{heard.target_ms[0]:.0f}-{heard.target_ms[1]:.0f}"
+    off = f"> 5 ms {100 * heard.off_target_share:.3f} %, {heard.off_target_s:.1f} s in a row"
     return (
         f"{kind:12} {heard.seconds / 3600:.1f} h  underruns {heard.underruns}  off target {heard.off_target_ms:5.2f} ms"
-        f" (> 5 ms {100 * heard.off_target_share:.3f} %)  target {target} ms  pitch {heard.pitch_cents:5.3f} cents"
+        f" ({off})  target {target} ms  pitch {heard.pitch_cents:5.3f} cents"
         f"  THD+N {heard.distortion_db:6.1f} dB ({heard.judged})  cut {heard.trimmed_ms:.0f}"
         f"  again {heard.stretched_ms:.0f} ms  [{took_s:.0f} s]"
     )
