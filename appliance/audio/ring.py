@@ -79,7 +79,8 @@ class FrameRing:
         begin = position % self._capacity
         first = min(samples.size, self._capacity - begin)
         self._buffer[begin : begin + first] = samples[:first]
-        self._buffer[: samples.size - first] = samples[first:]
+        if first < samples.size:  # once a round: a copy of nothing would cost as much as one of a block
+            self._buffer[: samples.size - first] = samples[first:]
 
     # ---- the reader
 
@@ -135,5 +136,6 @@ class FrameRing:
         begin = start % self._capacity
         first = min(out.size, self._capacity - begin)
         out[:first] = self._buffer[begin : begin + first]
-        out[first:] = self._buffer[: out.size - first]
+        if first < out.size:
+            out[first:] = self._buffer[: out.size - first]
         return self._reserved - start <= self._capacity
