@@ -15,7 +15,6 @@ import queue
 import signal
 import subprocess
 import sys
-import threading
 from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
@@ -25,7 +24,7 @@ import numpy as np
 from livekit import rtc
 
 from tests.harness.netns import Machine
-from tests.harness.processes import end, freeze, resume, spawn
+from tests.harness.processes import end, freeze, read_by_threads, resume, spawn
 from tests.harness.server import LiveKitServer
 from tests.harness.signals import RATE_HZ, SILENCE_DBFS, VOICES_HZ, level_dbfs, tone
 from tests.harness.wait import until, until_async
@@ -60,8 +59,7 @@ class SdkPeer:
         words = [*self._inside, sys.executable, "-m", "tests.harness.peer", self._url]
         pipe = subprocess.PIPE
         self._process = spawn(words, env=env, stdin=pipe, stdout=pipe, stderr=pipe)
-        for read in (self._read_stdout, self._read_stderr):
-            threading.Thread(target=read, daemon=True).start()
+        read_by_threads(self._read_stdout, self._read_stderr)
         self._answer()
         return self
 

@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -91,6 +92,23 @@ def as_hardware(pid: int) -> None:
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
             os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(HARDWARE))
+
+
+def read_by_threads(*reads: Callable[[], None]) -> list[threading.Thread]:
+    """Have each done by a thread of its own. They begin one after the other: of two that begin at once under coverage
+    one may die before it does anything (python/cpython#98257, up to 3.11)."""
+    threads = []
+    for read in reads:
+        begun = threading.Event()
+
+        def run(read: Callable[[], None] = read, begun: threading.Event = begun) -> None:
+            begun.set()
+            read()
+
+        threads.append(threading.Thread(target=run, daemon=True))
+        threads[-1].start()
+        begun.wait()
+    return threads
 
 
 def end(process: subprocess.Popen[bytes], *patience: tuple[signal.Signals, float]) -> int:

@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 import yaml
 
 from tests.harness.netns import Machine
-from tests.harness.processes import end, resume, spawn
+from tests.harness.processes import end, read_by_threads, resume, spawn
 from tests.harness.server import LiveKitServer
 from tests.harness.sound import SoundStation
 from tests.harness.wait import until
@@ -151,9 +151,7 @@ class Station:
             stderr=subprocess.PIPE,
             death_signal="TERM",  # so that it can stop its embedded server
         )
-        self._readers = [threading.Thread(target=read, daemon=True) for read in (self._read_stdout, self._read_stderr)]
-        for reader in self._readers:
-            reader.start()
+        self._readers = read_by_threads(self._read_stdout, self._read_stderr)
         return self
 
     def stop(self, number: signal.Signals = signal.SIGTERM, deadline_s: float = STOP_S) -> int:
