@@ -143,24 +143,26 @@ def test_calm_brings_the_wait_back_slowly_enough_for_the_rate_to_follow() -> Non
 
 
 def test_a_late_frame_that_shows_that_a_little_less_will_not_do_is_enough() -> None:
-    pacing = paced()
-    for _ in range(2):
-        seconds_pass(pacing, 1, late_s=0.045)
-        seconds_pass(pacing, 20)
-    seconds_pass(pacing, 400)
+    pacing = trying_less()
     assert pacing.target_s == pytest.approx(0.045, abs=0.001), "ten milliseconds less after five minutes"
     seconds_pass(pacing, 1, late_s=0.043)
     assert pacing.target_s == pytest.approx(0.053)
 
 
 def test_less_is_tried_half_as_often_after_it_did_not_do_until_it_does() -> None:
+    pacing = trying_less()
+    seconds_pass(pacing, 1, late_s=0.043)
+    assert minutes_between_steps(pacing, 3) == [10, 10, 5]
+
+
+def trying_less() -> Pacing:
+    """Has waited for frames 45 ms late, and after five calm minutes for 10 ms less."""
     pacing = paced()
     for _ in range(2):
         seconds_pass(pacing, 1, late_s=0.045)
         seconds_pass(pacing, 20)
     seconds_pass(pacing, 400)
-    seconds_pass(pacing, 1, late_s=0.043)
-    assert minutes_between_steps(pacing, 3) == [10, 10, 5]
+    return pacing
 
 
 def minutes_between_steps(pacing: Pacing, steps: int) -> list[int]:
