@@ -7,6 +7,7 @@ several machines share; what the guest had not written when the power went is lo
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import os
 import signal
@@ -94,6 +95,9 @@ class Machine:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            for disk in filter(Path.exists, (self._disk, self.card)):
+                with disk.open("r+b") as held:
+                    fcntl.lockf(held, fcntl.LOCK_EX)  # until its helpers have died as well
 
     def switch_off(self) -> None:
         """As a person does who knows how."""
