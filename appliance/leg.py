@@ -217,7 +217,8 @@ class AudioLeg:
             log.warning("audio.close_stuck", leg=self.leg, device=device)
 
     def _fault(self, now: float) -> str:
-        """What is wrong with the open device; empty: nothing."""
+        """What is wrong with the open device; empty: nothing. Has the thread of one that stalls stand back, so that the
+        next look can tell."""
         stream = self.handler.stream
         silent_s = now - max(self.handler.last_block_at or 0.0, self._watched_since)
         if stream is not None and stream.gone:
