@@ -148,7 +148,14 @@ def test_files_that_cannot_be_used_are_an_error_with_a_cure(tmp_path: Path) -> N
 def orphan(words: list[str]) -> int:
     """Start a program whose parent ends at once; returns its id."""
     shell = ["sh", "-c", '"$@" >/dev/null 2>&1 & echo $!', "sh", *words]
-    return int(subprocess.run(shell, capture_output=True, text=True, check=True).stdout)
+    return shown(int(subprocess.run(shell, capture_output=True, text=True, check=True).stdout))
+
+
+def shown(pid: int) -> int:
+    """A process that has just been started, with its arguments to be read: an exec closes the pipe by which its parent
+    learns of it a moment before the kernel has the new arguments."""
+    until(lambda: Path(f"/proc/{pid}/cmdline").read_bytes() != b"", 5.0, "its arguments")
+    return pid
 
 
 @pytest.fixture
@@ -185,6 +192,7 @@ def test_a_server_whose_alto_runs_is_left_alone(tmp_path: Path, sleeper: Path) -
     assert alto.stdout is not None
     child = int(alto.stdout.readline())
     try:
+        shown(child)
         assert leftover.end_all(config) == []
         assert is_running(child)
         end(alto)  # killed: it takes nobody along
@@ -201,6 +209,7 @@ def test_a_server_that_we_started_and_forgot_is_ended(tmp_path: Path, sleeper: P
     config = tmp_path / "livekit.yaml"
     child = subprocess.Popen([sleeper, "--config", config])
     try:
+        shown(child.pid)
         assert leftover.end_all(config) == [child.pid]
     finally:
         end(child)
