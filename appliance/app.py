@@ -75,7 +75,7 @@ async def examine(load: Callable[[], Loaded], socket: Callable[[], Path]) -> lis
 
 def measure_loop(loaded: Loaded, socket: Path, level_dbfs: float) -> list[Result]:
     """`alto doctor --latency`: how long sound takes through the devices of alto.yaml. Blocks for some seconds."""
-    from appliance.doctor import latency
+    from appliance.doctor import checks, latency
     from appliance.observe import client
 
     try:
@@ -87,7 +87,8 @@ def measure_loop(loaded: Loaded, socket: Path, level_dbfs: float) -> list[Result
         runs = True  # it may not be asked, or hangs; it is there
     realtime.claim()  # as the station does: its delay is what is asked for
     config = audio_config(loaded.settings)
-    setup = latency.Setup(PortAudioBackend(), config, SystemClock(), level_dbfs)
+    kept_away = checks.keeps_echo_away(loaded.settings)
+    setup = latency.Setup(PortAudioBackend(), config, SystemClock(), level_dbfs, keeps_echo_away=kept_away)
     return latency.examine(setup, station_runs=runs)
 
 

@@ -163,6 +163,18 @@ def test_a_volume_of_zero_is_told() -> None:
     assert checks.levels(SETTINGS, [])[1].verdict == "ok"
 
 
+def test_an_echo_is_asked_about_where_nothing_keeps_it_away() -> None:
+    cancelled = with_audio(input={"processing": {"echo_cancellation": True}})
+    for settings, expected, word in (
+        (SETTINGS, "skip", "audio.duplex: half"),
+        (cancelled, "ok", "kept away"),
+        (with_audio(duplex="half"), "ok", "kept away"),
+        (with_audio(output={"enabled": False}), "skip", "none without both"),
+    ):
+        found = only(checks.echo(settings))
+        assert (found.verdict, word in found.found) == (expected, True)
+
+
 def test_a_call_that_breaks_up_right_now_is_told() -> None:
     def quality(first: dict[str, Any], last: dict[str, Any]) -> str:
         return verdict(checks.quality([look(**first), look(**last)]))

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -142,13 +142,14 @@ def loop(**changes: object) -> Loop:
     return Loop(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def told(found: Loop, accidents: int = 0) -> list[Result]:
-    return latency.told(Measured(found, "speaker", "mic", (20.0, 20.0), accidents), LEVEL_DBFS)
+def told(found: Loop, accidents: int = 0, *, keeps_echo_away: bool = True) -> list[Result]:
+    setup = replace(Room().setup(), keeps_echo_away=keeps_echo_away)
+    return latency.told(Measured(found, "speaker", "mic", (20.0, 20.0), accidents), setup)
 
 
 def test_what_was_heard_is_told_with_delay_level_and_polarity() -> None:
-    delay, level = told(loop(gain=-0.5))
-    assert (delay.verdict, level.verdict) == (Verdict.OK, Verdict.OK)
+    delay, level, echo = told(loop(gain=-0.5))
+    assert {delay.verdict, level.verdict, echo.verdict} == {Verdict.OK}
     assert delay.found.startswith("41.0 ms from speaker to mic, 8 of 8 marks")
     assert level.found == "-24 dBFS at the microphone, 36 dB above its noise, upside down"
 
@@ -168,6 +169,21 @@ def test_each_trouble_has_its_fix(found: Loop, word: str, verdict: Verdict) -> N
     results = [result for result in told(found) if result.verdict is not Verdict.OK]
     assert [result.verdict for result in results] == [verdict]
     assert word in results[0].fix
+
+
+@pytest.mark.parametrize(
+    ("gain", "kept_away", "said"),
+    [
+        (0.5, False, "at -6 dB: the others hear themselves"),
+        (-2.0, False, "at +6 dB: the others hear themselves"),
+        (0.5, True, "at -6 dB; it is kept away"),
+        (0.004, False, "at -48 dB: too soft"),
+    ],
+)
+def test_an_echo_that_nothing_keeps_away_is_told_with_its_cure(gain: float, kept_away: bool, said: str) -> None:
+    _, _, echo = told(loop(gain=gain, noise_dbfs=-99.0), keeps_echo_away=kept_away)
+    assert said in echo.found
+    assert ("echo_cancellation: true" in echo.fix) is (echo.verdict is Verdict.WARN) is ("themselves" in said)
 
 
 def test_devices_that_lost_sound_meanwhile_are_told() -> None:
@@ -248,3 +264,4 @@ def test_the_command_measures_what_alto_yaml_names(cable: tuple[str, str], tmp_p
     results = {one["check"]: one for one in json.loads(done.stdout)["results"]}
     assert f"ms from {speaker} to {microphone}, 8 of 8 marks" in results["loop latency"]["found"]
     assert results["loop level"]["found"].startswith("-18 dBFS at the microphone")
+    assert (results["echo"]["verdict"], "at +0 dB" in results["echo"]["found"]) == ("warn", True)

@@ -14,12 +14,15 @@ from appliance.errors import AudioError, ConfigError
 from appliance.observe.client import NoStation, StationError
 from appliance.observe.meter import SILENT_DBFS
 from appliance.observe.view import duration
+from appliance.orchestrator import treatment
 from appliance.ports import DeviceInfo, Direction
 from appliance.settings.load import Loaded
-from appliance.settings.model import Settings
+from appliance.settings.model import Duplex, Settings
 from appliance.settings.problems import Problem
 
 LOSS_RATIO: Final = 0.05  # above, Opus with its redundancy begins to sound broken
+ECHO: Final = "echo"
+ECHO_FIX: Final = "audio.input.processing.echo_cancellation: true, or audio.duplex: half on a slow board"
 LEG_NAME: Final = {Direction.INPUT: "microphone", Direction.OUTPUT: "speaker"}
 
 Looks = Sequence[Mapping[str, Any]]
@@ -191,6 +194,27 @@ def _speaker_volume(settings: Settings) -> Iterator[Result]:
         yield warn("speaker volume", f"audio.volumes silences {', '.join(silenced)}", "take the entry out")
     else:
         yield ok("speaker volume", f"{settings.audio.output.volume:g}")
+
+
+def keeps_echo_away(settings: Settings) -> bool:
+    """Whether alto.yaml has something done about the speaker's sound in the microphone."""
+    treated = treatment(settings)
+    return treated.processing.echo_cancellation or treated.duplex is not Duplex.FULL
+
+
+def echo(settings: Settings) -> list[Result]:
+    """Whether the others may hear themselves. Whether this microphone hears this speaker only a measurement tells."""
+    if not (settings.audio.input.enabled and settings.audio.output.enabled):
+        return [skip(ECHO, "none without both a microphone and a speaker")]
+    if keeps_echo_away(settings):
+        return [ok(ECHO, "kept away, as alto.yaml says")]
+    return [
+        skip(
+            ECHO,
+            "nothing is done about it, which is right with a headset, a handset, or a speakerphone that does it "
+            f"itself. The others hear themselves, or it howls? {ECHO_FIX}. alto doctor --latency measures it",
+        )
+    ]
 
 
 def quality(looks: Looks) -> list[Result]:

@@ -111,7 +111,7 @@ class _Examination:
             return found
         for direction in Direction:
             found += checks.device(direction, settings, devices, looks)
-        found += checks.levels(settings, looks) + checks.quality(looks)
+        found += checks.levels(settings, looks) + checks.quality(looks) + checks.echo(settings)
         for direction in Direction:
             card = checks.card_of(direction, settings, devices)
             said = await in_thread(partial(self._machine.mixer, card)) if card else None

@@ -18,6 +18,7 @@ from appliance.audio.config import AudioConfig
 from appliance.audio.convert import CaptureConverter, PlaybackConverter
 from appliance.audio.opening import open_first
 from appliance.doctor import marks
+from appliance.doctor.checks import ECHO, ECHO_FIX
 from appliance.doctor.marks import Loop
 from appliance.doctor.results import Result, fail, ok, skip, warn
 from appliance.errors import AudioError
@@ -26,6 +27,7 @@ from appliance.ports import AudioBackend, AudioStream, Block, Clock, Direction, 
 CHECK: Final = "loop latency"
 SPREAD_MS: Final = 5.0  # above, something between the devices gives way: a busy board, or a sound server
 MARGIN_DB: Final = 10.0  # from the marks' highest sample to the noise: echo cancellation needs about that much
+ECHO_DB: Final = -46.0  # what GSM 03.50 asks of a telephone, in calls that take about as long from mouth to ear
 AROUND_S: Final = 0.5  # a device's callbacks so near to a mark tell when it was played or heard
 SILENT_DBFS: Final = -100.0  # below, no converter was involved: not even noise
 SPARE_S: Final = 0.5  # heard after the last mark
@@ -43,6 +45,8 @@ class Setup:
     level_dbfs: float
     """The marks' highest sample."""
     wait: Callable[[float], None] = time.sleep
+    keeps_echo_away: bool = False
+    """Whether the station has something done about the speaker's sound in the microphone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,18 +212,18 @@ def examine(setup: Setup, *, station_runs: bool) -> list[Result]:
         how = "systemctl stop alto, measure again, systemctl start alto"
         return [fail(CHECK, "the station runs and has the microphone and the speaker in its hands", how)]
     try:
-        return told(measure(setup), setup.level_dbfs)
+        return told(measure(setup), setup)
     except AudioError as error:
         return [fail(CHECK, error.message, error.fix or 'see "alto devices"')]
 
 
-def told(found: Measured, level_dbfs: float) -> list[Result]:
+def told(found: Measured, setup: Setup) -> list[Result]:
     """The results of a measurement. Pure."""
     loop = found.loop
     if not loop.heard:
         return [_unheard(found), *_disturbed(found)]
-    level = marks.level_at_microphone_dbfs(loop, level_dbfs)
-    return [*_delay(found), *_level(loop, level), *_disturbed(found)]
+    level = marks.level_at_microphone_dbfs(loop, setup.level_dbfs)
+    return [*_delay(found), *_level(loop, level), _echo(level - setup.level_dbfs, setup), *_disturbed(found)]
 
 
 def _delay(found: Measured) -> list[Result]:
@@ -242,6 +246,15 @@ def _level(loop: Loop, level: float) -> list[Result]:
     if level - loop.noise_dbfs < MARGIN_DB:
         return [warn("loop level", words, "turn the speaker up, or bring the microphone nearer")]
     return [ok("loop level", words)]
+
+
+def _echo(db: float, setup: Setup) -> Result:
+    words = f"the microphone hears the speaker at {round(db):+d} dB"
+    if setup.keeps_echo_away:
+        return ok(ECHO, f"{words}; it is kept away, as alto.yaml says")
+    if db <= ECHO_DB:
+        return ok(ECHO, f"{words}: too soft to disturb")
+    return warn(ECHO, f"{words}: the others hear themselves, unless this was a cable", ECHO_FIX)
 
 
 def _unheard(found: Measured) -> Result:
