@@ -27,7 +27,7 @@ from appliance.ports import AudioBackend, AudioStream, Block, Clock, Direction, 
 CHECK: Final = "loop latency"
 SPREAD_MS: Final = 5.0  # above, something between the devices gives way: a busy board, or a sound server
 MARGIN_DB: Final = 10.0  # from the marks' highest sample to the noise: echo cancellation needs about that much
-ECHO_DB: Final = -46.0  # what GSM 03.50 asks of a telephone, in calls that take about as long from mouth to ear
+ECHO_DB: Final = -46.0  # the echo loss that a telephone is to have: 3GPP TS 26.132, clause 8.7
 AROUND_S: Final = 0.5  # a device's callbacks so near to a mark tell when it was played or heard
 SILENT_DBFS: Final = -100.0  # below, no converter was involved: not even noise
 SPARE_S: Final = 0.5  # heard after the last mark
