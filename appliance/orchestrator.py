@@ -128,8 +128,7 @@ class AudioClientOrchestrator:
         self.input = AudioInputHandler(config=config, backend=backend, clock=clock)
         self.output = AudioOutputHandler(config=config, backend=backend, clock=clock, source=self.mixer)
         self.microphone = ProcessedFrames(
-            source=self.input.frames,
-            captured=self.input.captured,
+            source=self.input.timed,
             reference=self.output.reference,
             rate_hz=config.sample_rate,
             new_processor=new_processor or _real_processor,

@@ -99,7 +99,7 @@ class RateControl:
 
     def __init__(self, rate_hz: int) -> None:
         self.speed = 1.0
-        """Samples to take for each one that is played at the nominal rate."""
+        """Samples of ours for each of the device's, did its crystal say the truth."""
         self._rate_hz = rate_hz
         self._integral = 0.0
         self._pull = 0.0

@@ -13,6 +13,7 @@ from appliance.audio.drift import Envelope
 from appliance.audio.opening import open_first, set_hardware_level
 from appliance.audio.pcm import F32, GainRamp, LevelMeter, Scratch, checked_volume, store_int16
 from appliance.audio.ring import FrameRing
+from appliance.audio.timed import TimedFrames
 from appliance.ports import AudioBackend, AudioStream, Block, Clock, Direction
 from appliance.seam import join, remember, tail_of
 
@@ -29,9 +30,13 @@ class AudioInputHandler:
         self.config = config
         """Taken up by the next `open`; `sample_rate` must stay what it was."""
         self.frames: Final = FrameRing(max(round(WAITING_S * config.sample_rate), 2 * config.samples_per_channel))
-        """Where the network takes its frames; 100 ms, the oldest go."""
-        self.captured: Final = Envelope(config.sample_rate)
-        """When the sound in `frames` came into the microphone, by the device's time stamps."""
+        """What was captured and nobody has taken yet; 100 ms, the oldest go."""
+        self._captured = Envelope(config.sample_rate)
+        self._handed = Envelope(config.sample_rate)
+        self.timed: Final = TimedFrames(
+            source=self.frames, captured=self._captured, handed=self._handed, rate_hz=config.sample_rate
+        )
+        """Where the network takes its frames. The loop's."""
         self._backend = backend
         self._callbacks = CallbackMeter(clock)
         self._meter = LevelMeter(config.samples_per_channel)
@@ -49,7 +54,7 @@ class AudioInputHandler:
         self.close()
         config = self.config
         self._callbacks.opened(config.block_s)
-        self.captured.forget()
+        self._forget_times()
         self._stream = stream = open_first(
             backend=self._backend,
             name=config.input_device,
@@ -100,7 +105,7 @@ class AudioInputHandler:
 
     def _audio_callback(self, block: Block, overflowed: bool) -> None:
         if overflowed:
-            self.captured.forget()
+            self._forget_times()
         self._lost |= overflowed
         self._callbacks.run(self._capture, block, overflowed)
 
@@ -123,7 +128,12 @@ class AudioInputHandler:
     def _note_time(self) -> None:
         stream, now_s = self._stream, self._callbacks.last_block_at
         if stream is not None and now_s is not None:
-            self.captured.note(now_s - stream.delay_s, self.frames.written)
+            self._captured.note(now_s - stream.delay_s, self.frames.written)
+            self._handed.note(now_s, self.frames.written)
+
+    def _forget_times(self) -> None:
+        self._captured.forget()
+        self._handed.forget()
 
     def _amplify(self, scaled: F32) -> None:
         before, self._gain = self._gain, self._volume
@@ -152,4 +162,5 @@ class AudioInputHandler:
             "latency_ms": round(stream.latency_s * 1000, 1) if stream else 0.0,
             **callbacks.take_figures(),
             "errors": callbacks.errors,
+            "drift_ppm": round(self.timed.drift_ppm, 1),
         }

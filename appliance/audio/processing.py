@@ -13,11 +13,11 @@ from typing import Final
 import numpy as np
 import structlog
 
-from appliance.audio.drift import Envelope
 from appliance.audio.duplex import Ducking, HalfDuplex
 from appliance.audio.pcm import F32, GainRamp, dbfs, store_int16
 from appliance.audio.reference import Reference
 from appliance.audio.ring import FrameRing
+from appliance.audio.timed import TimedFrames
 from appliance.ports import AUDIO_FRAME_MS, Processing, Processor, ProcessorFactory, Samples
 from appliance.settings.model import Duplex
 
@@ -41,23 +41,21 @@ class Treatment:
 
 
 class ProcessedFrames:
-    """`ports.FrameSource` over the microphone's ring. Its reader's thread only: the loop's."""
+    """`ports.FrameSource` over the microphone's sound. Its reader's thread only: the loop's."""
 
     def __init__(
         self,
         *,
-        source: FrameRing,
-        captured: Envelope,
+        source: TimedFrames,
         reference: Reference,
         rate_hz: int,
         new_processor: ProcessorFactory,
         set_duck: Callable[[float], None],
     ) -> None:
-        """`captured`: when what is in `source` came in; `set_duck` is told by what to multiply the speaker's volume."""
+        """`set_duck` is told by what to multiply the speaker's volume."""
         self.treatment = Treatment()
         """What is done now; see `use`."""
         self._source = source
-        self._captured = captured
         self._reference = reference
         self._rate_hz = rate_hz
         self._new_processor = new_processor
@@ -97,7 +95,7 @@ class ProcessedFrames:
         if not self._source.take(out):
             return False
         if self.treatment or self._gain != 1.0:
-            self._process(out, self._captured.start_s + (self._source.position - out.size) / self._rate_hz)
+            self._process(out, self._source.heard_at_s)
         for tap in self._taps:
             tap.write(out)
         return True

@@ -1,4 +1,4 @@
-"""`Varispeed`: plays a little faster or slower, so that a speaker's clock and the network's agree.
+"""`Varispeed`: plays a little faster or slower, so that clocks agree.
 
 A windowed sinc of 32 points whose every point is a polynomial in the position between two samples (a Farrow
 structure), so that one small matrix product serves any position: 18 µs for 10 ms. soxr's variable-rate engine takes
@@ -66,6 +66,15 @@ class Varispeed:
         self._pcm = Scratch(np.int16, room)
         self._sound = np.empty(PIECE, np.float32)
         self._interpolate(self._sound, 1.0, PIECE)  # BLAS makes its memory at its first product: not on an audio thread
+
+    @property
+    def held(self) -> float:
+        """Samples that were pulled and come after the one that is played next, that one included."""
+        return self._have - (POINTS // 2 - 1) - self._between
+
+    def needs(self, size: int, speed: float) -> int:
+        """Samples that `fill` would pull for an array of that size."""
+        return max(0, math.floor(self._between + (size - 1) * speed) + POINTS - self._have)
 
     def fill(self, out: Samples, speed: float) -> None:
         """Fill `out`, shape (n,), taking `speed` samples for each, 1/1.02 to 1.02 (what is beyond is held there)."""

@@ -78,6 +78,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         ("overruns", "blocks", "blocks before which the sound card lost sound because it was read too late"),
         ("dropped", "samples", "sound that the network did not take in time; the oldest goes"),
     ),
+    Metric("input.drift_ppm", "ppm", "how much slower the microphone is than it says", "−150 to 150, steady"),
     *_leg(
         "output",
         "speaker",

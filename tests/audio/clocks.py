@@ -1,7 +1,7 @@
-"""A network and a speaker that each have a clock of their own, in simulated time: hours of a call in seconds.
+"""A microphone, a network and a speaker that each have a clock of their own, in simulated time: hours in seconds.
 
-The mixer and the converter are the real ones. What they are compared with is known here and nowhere else: when each
-frame and each block was due, and at what rate the device really runs.
+`Call` is the way in, `Talk` the way out; the parts that sound goes through are the real ones. What they are compared
+with is known here and nowhere else: when each frame and each block was due, and at what rate the device really runs.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from appliance.audio.config import AudioConfig
 from appliance.audio.convert import PlaybackConverter
+from appliance.audio.input_handler import AudioInputHandler
 from appliance.audio.mixer import AudioMixer
-from appliance.ports import Samples
+from appliance.ports import Block, DeviceInfo, Samples
 from tests.audio.sounds import FRAME, RATE_HZ, distortion_db, tone
+from tests.fakes.backend import FakeBackend
 
 TONE_HZ = 1033  # no whole number of periods in a frame: whatever is lost or doubled leaves a jump in the phase
 EAR_S = 0.2  # length of each sample of the sound that is judged
@@ -65,6 +68,28 @@ class Conditions:
     """Whether the tone pauses for 0.2 s in each second, as people do."""
     playout_ms: int = 20
 
+    @property
+    def block(self) -> int:
+        """Samples of a callback."""
+        return round(self.device_hz * self.block_ms / 1000)
+
+    def true_hz(self, at_s: float) -> float:
+        """What the device's rate really is then, in seconds since the beginning."""
+        return self.device_hz * (1 + self.device_ppm(at_s) / 1e6)
+
+
+def callbacks(conditions: Conditions, rng: random.Random, begin_s: float) -> Iterator[tuple[float, float, bool]]:
+    """Of a device: (when one was due, when it came, whether it is the last of a bunch)."""
+    elapsed_s = begin_s + 0.0837  # it was opened at some time, in no step with the network
+    while True:
+        due_s = elapsed_s
+        came_s = due_s + min(0.008, rng.expovariate(1 / conditions.callback_jitter_s))
+        for turn in range(conditions.bunch):
+            yield due_s, came_s, turn == conditions.bunch - 1
+            took_s = conditions.block / conditions.true_hz(elapsed_s - begin_s)
+            stalls = elapsed_s < begin_s + conditions.stall_at_s <= elapsed_s + took_s
+            elapsed_s += took_s + stalls * conditions.stall_s
+
 
 @dataclass
 class Heard:
@@ -100,7 +125,7 @@ class Call:
         self.conditions = conditions
         self.clock = HandClock()
         self.mixer = AudioMixer(playout_ms=conditions.playout_ms, clock=self.clock)
-        self.block = round(conditions.device_hz * conditions.block_ms / 1000)
+        self.block = conditions.block
         self.converter = PlaybackConverter(
             device_hz=conditions.device_hz,
             rate_hz=RATE_HZ,
@@ -115,9 +140,8 @@ class Call:
         self._begin_s = self.clock.now_s
         self._frames = self._arrivals()
         self._next = next(self._frames)
-        self._elapsed_s = self._begin_s + 0.0837  # the speaker was opened at some time, in no step with the network
 
-    # ---- the two clocks
+    # ---- the network's clock
 
     def _arrivals(self) -> Iterator[tuple[float, Samples]]:
         """When each frame comes, never before the one before it, and the frame."""
@@ -142,21 +166,6 @@ class Call:
         rate = self.conditions.late_a_minute / 60
         return at_s + self._random.expovariate(rate) if rate else math.inf
 
-    def _callbacks(self) -> Iterator[tuple[float, float, bool]]:
-        """(when it was due, when it came, whether it is the last of a bunch)."""
-        conditions, number = self.conditions, 0
-        while True:
-            late_s = min(0.008, self._random.expovariate(1 / conditions.callback_jitter_s))
-            due_s = self._elapsed_s
-            for turn in range(conditions.bunch):
-                yield due_s, due_s + late_s, turn == conditions.bunch - 1
-                number += 1
-                rate_hz = conditions.device_hz * (1 + conditions.device_ppm(self._elapsed_s - self._begin_s) / 1e6)
-                stalls = (
-                    self._elapsed_s < self._begin_s + conditions.stall_at_s <= self._elapsed_s + self.block / rate_hz
-                )
-                self._elapsed_s += self.block / rate_hz + stalls * conditions.stall_s
-
     # ---- the call
 
     def run(
@@ -169,10 +178,10 @@ class Call:
     ) -> Heard:
         """Let so much time pass. Delay and pitch are judged after `settle_s`, the sound every `every_s`."""
         heard, out = Heard(), np.zeros((self.block, 1), np.int16)
-        ear, listen_s = _Ear(self), self._begin_s + settle_s
+        ear, listen_s = _Ear(self.conditions.device_hz, self._jumps), self._begin_s + settle_s
         blocks = off = 0
         on_target_s = second_s = self._begin_s
-        for due_s, came_s, last in self._callbacks():
+        for due_s, came_s, last in callbacks(self.conditions, self._random, self._begin_s):
             if due_s - self._begin_s >= seconds:
                 break
             self._deliver(came_s)
@@ -229,30 +238,125 @@ class Call:
         heard.errors = metrics["errors"]  # type: ignore[assignment]
         return heard
 
+    def _jumps(self) -> tuple[int, int]:
+        buffer = self.mixer._voices[0].buffer
+        return buffer.trimmed + buffer.underruns, buffer.stretched
+
+
+@dataclass
+class Said:
+    """What is known at the end of a `Talk`."""
+
+    seconds: float = 0.0
+    frames: int = 0
+    """That were sent."""
+    off_ms: float = 0.0
+    """Largest distance of what was sent from where it was when that settled: a listener's buffer grows by it."""
+    slope_ms: float = 0.0
+    """How much more it is off at the end than in the middle."""
+    pitch_cents: float = 0.0
+    distortion_db: float = -200.0
+    judged: int = 0
+    dropped: int = 0
+
+
+class Talk:
+    """A microphone, which hears a tone, to the frames that leave. Its callbacks are those of `Conditions`."""
+
+    def __init__(self, conditions: Conditions, *, seed: int = 1) -> None:
+        self.conditions = conditions
+        self.clock = HandClock()
+        device = DeviceInfo("hw:0", "Box", card_id="Box", input_channels=1, rates_hz=(conditions.device_hz,))
+        self.handler = AudioInputHandler(
+            config=AudioConfig(input_device="hw:0", samples_per_channel=round(RATE_HZ * conditions.block_ms / 1000)),
+            backend=FakeBackend([device]),
+            clock=self.clock,
+        )
+        self.handler.open()
+        self._random = random.Random(seed)
+        self._begin_s = self.clock.now_s
+        self._phase = 0.0
+        self._counts = np.arange(1, conditions.block + 1)
+        n = np.arange(FRAME)
+        self._wave = np.exp(-2j * np.pi * TONE_HZ * n / RATE_HZ) * np.hanning(FRAME)
+        self._turn = 2 * math.pi * TONE_HZ * FRAME / RATE_HZ
+
+    def run(self, seconds: float, *, settle_s: float = 60.0, every_s: float = 10.0) -> Said:
+        """Let so much time pass. What leaves is judged after `settle_s`, the sound every `every_s`."""
+        said, frame, where = Said(seconds=seconds), np.zeros(FRAME, np.int16), _Place()
+        ear, listen_s = _Ear(RATE_HZ, lambda: self.handler.frames.dropped), self._begin_s + settle_s
+        begin_s, middle_s = self._begin_s + settle_s, self._begin_s + (settle_s + seconds) / 2
+        middle_ms = 0.0
+        for due_s, came_s, _ in callbacks(self.conditions, self._random, self._begin_s):
+            if due_s - self._begin_s >= seconds:
+                break
+            self.clock.now_s = came_s
+            true_hz = self.conditions.true_hz(due_s - self._begin_s)
+            self.handler._audio_callback(self._heard(true_hz), False)
+            while self.handler.timed.take(frame):
+                said.frames += 1
+                place_ms = where.after(self._angle(frame, said.frames))
+                if due_s < begin_s:
+                    settled_ms = place_ms
+                else:
+                    said.off_ms = max(said.off_ms, abs(place_ms - settled_ms))
+                    self._judge(said, true_hz)
+                    if due_s < middle_s:
+                        middle_ms = place_ms
+                    said.slope_ms = place_ms - middle_ms
+                if due_s >= listen_s and ear.listen(frame):
+                    ear.tell(said)
+                    listen_s += every_s
+        said.dropped = self.handler.frames.dropped
+        return said
+
+    def _heard(self, true_hz: float) -> Block:
+        """A block of the tone as a converter at that rate takes it."""
+        phases = self._phase + 2 * np.pi * TONE_HZ / true_hz * self._counts
+        self._phase = phases[-1] % (2 * np.pi)
+        return np.round(8000 * np.sin(phases)).astype(np.int16)[:, np.newaxis]
+
+    def _angle(self, frame: Samples, number: int) -> float:
+        """The tone's phase, less what it would be were every frame exactly 10 ms."""
+        return float(np.angle(np.dot(frame, self._wave))) - self._turn * (number - 1)
+
+    def _judge(self, said: Said, true_hz: float) -> None:
+        true = true_hz / self.conditions.device_hz
+        said.pitch_cents = max(said.pitch_cents, abs(1200 * math.log2(self.handler.timed.speed / true)))
+
+
+class _Place:
+    """Phases of the tone, in turns of a period, as a time that has none."""
+
+    def __init__(self) -> None:
+        self._angle = 0.0
+
+    def after(self, angle: float) -> float:
+        """In ms, of the next."""
+        self._angle += (angle - self._angle + math.pi) % (2 * math.pi) - math.pi
+        return self._angle / (2 * math.pi * TONE_HZ) * 1000
+
 
 class _Ear:
     """Collects a piece of what is played and judges it, unless something was cut or played again meanwhile."""
 
-    def __init__(self, call: Call) -> None:
-        self._call = call
+    def __init__(self, rate_hz: int, jumps: Callable[[], object]) -> None:
+        """`jumps`: something that changes when something is cut or played again."""
+        self._rate_hz = rate_hz
+        self._jumps = jumps
         self._pieces: list[Samples] = []
-        self._jumped = (0, 0)
+        self._jumped: object = None
 
     def listen(self, played: Samples) -> bool:
         """True when there is enough."""
         if not self._pieces:
             self._jumped = self._jumps()
         self._pieces.append(played.copy())
-        return sum(piece.size for piece in self._pieces) >= EAR_S * self._call.conditions.device_hz
+        return sum(piece.size for piece in self._pieces) >= EAR_S * self._rate_hz
 
-    def tell(self, heard: Heard) -> None:
+    def tell(self, heard: Heard | Said) -> None:
         """Judge it and begin anew."""
         sound, self._pieces = np.concatenate(self._pieces), []
         if self._jumped == self._jumps():
             heard.judged += 1
-            conditions = self._call.conditions
-            heard.distortion_db = max(heard.distortion_db, distortion_db(sound, conditions.device_hz))
-
-    def _jumps(self) -> tuple[int, int]:
-        buffer = self._call.mixer._voices[0].buffer
-        return buffer.trimmed + buffer.underruns, buffer.stretched
+            heard.distortion_db = max(heard.distortion_db, distortion_db(sound, self._rate_hz))

@@ -18,7 +18,8 @@ from appliance.audio.drift import Envelope
 from appliance.audio.processing import ProcessedFrames, Treatment
 from appliance.audio.reference import Reference
 from appliance.audio.ring import FrameRing
-from appliance.audio.varispeed import Varispeed
+from appliance.audio.timed import SPARE_S, TimedFrames
+from appliance.audio.varispeed import POINTS, Varispeed
 from appliance.network.processing import SdkProcessor
 from appliance.ports import Processing, Samples
 from appliance.settings.model import Duplex
@@ -124,12 +125,11 @@ class Intercom:
     def __post_init__(self) -> None:
         self.frame = round(FRAME_S * self.rate_hz)
         self.source = FrameRing(self.rate_hz)
-        self.captured = Envelope(self.rate_hz)
+        self.captured, self.handed = Envelope(self.rate_hz), Envelope(self.rate_hz)
         self.reference = Reference(self.rate_hz)
         self.duck = 1.0
         self.frames = ProcessedFrames(
-            source=self.source,
-            captured=self.captured,
+            source=TimedFrames(source=self.source, captured=self.captured, handed=self.handed, rate_hz=self.rate_hz),
             reference=self.reference,
             rate_hz=self.rate_hz,
             new_processor=SdkProcessor,
@@ -139,6 +139,11 @@ class Intercom:
         self.reference.opened(self.rate_hz)
         self._rng = np.random.default_rng(5)
         self._played = 0
+
+    @property
+    def late(self) -> int:
+        """Samples by which sound leaves later than it came."""
+        return POINTS // 2 + round(SPARE_S * self.rate_hz)
 
     def _set_duck(self, gain: float) -> None:
         self.duck = gain
@@ -181,6 +186,7 @@ class Intercom:
 
     def capture(self, now_s: float, block: Samples) -> None:
         self.captured.note(now_s - FRAME_S + self._late_s(), self.source.written)
+        self.handed.note(now_s, self.source.written)
         self.source.write(block)
 
     def _late_s(self) -> float:

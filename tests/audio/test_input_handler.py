@@ -153,6 +153,7 @@ def test_metrics_say_how_the_microphone_is_doing() -> None:
         "channels": 1,
         "latency_ms": 30.0,
         "errors": 0,
+        "drift_ppm": 0.0,
     }
 
 

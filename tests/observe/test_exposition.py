@@ -50,6 +50,7 @@ def test_names_are_prometheus_and_no_two_are_alike() -> None:
         ("input.callback_ms_p99", "alto_input_callback_p99_seconds"),
         ("mixer.trimmed_ms", "alto_mixer_trimmed_seconds_total"),
         ("mixer.drift_ppm", "alto_mixer_drift_ratio"),
+        ("input.drift_ppm", "alto_input_drift_ratio"),
         ("network.loss_in_ratio", "alto_network_loss_in_ratio"),
         ("network.path", "alto_network_path_info"),
         ("output.rate_hz", "alto_output_rate_hertz"),
