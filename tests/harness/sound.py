@@ -313,7 +313,14 @@ class Tape:
         """Until at least `seconds` more of sound were recorded."""
         enough = self.frames + max(1, round(seconds * RATE_HZ))
         patience_s = deadline_s if deadline_s is not None else 2 * seconds + 5.0
-        until(lambda: self.frames >= enough, patience_s, f"{seconds:g} s of sound on the cable")
+        until(lambda: self.frames >= enough or self._ended, patience_s, f"{seconds:g} s of sound on the cable")
+        if self.frames < enough:
+            raise AssertionError(f"the recorder ended (exit code {self._process.poll()}) before {seconds:g} s of sound")
+
+    @property
+    def _ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self._process.poll() is not None and not self._reader.is_alive()
 
     def samples(self, since_frame: int = 0) -> Pcm:
         """The cable from `since_frame` (or what is not forgotten) on: int16, shape (n, channels)."""

@@ -59,6 +59,14 @@ def test_a_sound_that_is_played_once_ends_by_itself_and_arrives_whole(sound: Vir
     assert defects(mouth, 1033) == []
 
 
+def test_nobody_waits_for_a_recorder_that_has_ended(sound: VirtualSound) -> None:
+    with sound.tape() as tape:
+        tape.wait(0.2)
+        tape.stop()
+        with pytest.raises(AssertionError, match="the recorder ended"):
+            tape.wait(600)
+
+
 def test_a_delay_through_a_real_device_is_measured_and_steady(sound: VirtualSound) -> None:
     garden = sound.station("garden")
     period = np.concatenate((chirp(), np.zeros(RATE_HZ // 2 - chirp().size, np.int16)))
