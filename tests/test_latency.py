@@ -142,8 +142,8 @@ def loop(**changes: object) -> Loop:
     return Loop(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def told(found: Loop, accidents: int = 0, *, keeps_echo_away: bool = True) -> list[Result]:
-    setup = replace(Room().setup(), keeps_echo_away=keeps_echo_away)
+def told(found: Loop, accidents: int = 0, *, keeps_echo_away: bool = True, **config: float) -> list[Result]:
+    setup = replace(Room().setup(**config), keeps_echo_away=keeps_echo_away)
     return latency.told(Measured(found, "speaker", "mic", (20.0, 20.0), accidents), setup)
 
 
@@ -184,6 +184,20 @@ def test_an_echo_that_nothing_keeps_away_is_told_with_its_cure(gain: float, kept
     _, _, echo = told(loop(gain=gain, noise_dbfs=-99.0), keeps_echo_away=kept_away)
     assert said in echo.found
     assert ("echo_cancellation: true" in echo.fix) is (echo.verdict is Verdict.WARN) is ("themselves" in said)
+
+
+@pytest.mark.parametrize(
+    ("volume", "input_volume", "said"),
+    [
+        (1.0, 4.0, "at -36 dB, with the volumes of alto.yaml: the others hear themselves"),
+        (0.5, 1.0, "at -54 dB, with the volumes of alto.yaml: too soft"),
+        (2.0, 0.5, "at -48 dB: too soft"),
+        (0.0, 4.0, "too soft"),
+    ],
+)
+def test_what_the_others_hear_of_an_echo_both_volumes_change(volume: float, input_volume: float, said: str) -> None:
+    found = loop(gain=0.004, noise_dbfs=-99.0)
+    assert said in told(found, keeps_echo_away=False, volume=volume, input_volume=input_volume)[2].found
 
 
 def test_devices_that_lost_sound_meanwhile_are_told() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from appliance.audio.config import AudioConfig
 from appliance.audio.convert import CaptureConverter, PlaybackConverter
 from appliance.audio.opening import open_first
+from appliance.audio.pcm import FULL_SCALE, dbfs
 from appliance.doctor import marks
 from appliance.doctor.checks import ECHO, ECHO_FIX
 from appliance.doctor.marks import Loop
@@ -249,7 +250,11 @@ def _level(loop: Loop, level: float) -> list[Result]:
 
 
 def _echo(db: float, setup: Setup) -> Result:
-    words = f"the microphone hears the speaker at {round(db):+d} dB"
+    """The marks were played and heard as the devices are; what the others get of an echo both volumes change too."""
+    volumes = setup.config.volume * setup.config.input_volume
+    turned = "" if volumes == 1.0 else ", with the volumes of alto.yaml"
+    db += dbfs(volumes * FULL_SCALE)
+    words = f"the microphone hears the speaker at {round(db):+d} dB{turned}"
     if setup.keeps_echo_away:
         return ok(ECHO, f"{words}; it is kept away, as alto.yaml says")
     if db <= ECHO_DB:
