@@ -78,6 +78,11 @@ class Conditions:
         return self.device_hz * (1 + self.device_ppm(at_s) / 1e6)
 
 
+def ramp(mean_ppm: float, swing_ppm: float, period_s: float) -> Conditions:
+    """A crystal that warms up and cools down."""
+    return Conditions(device_ppm=lambda s: mean_ppm + swing_ppm * math.sin(2 * math.pi * s / period_s))
+
+
 def callbacks(conditions: Conditions, rng: random.Random, begin_s: float) -> Iterator[tuple[float, float, bool]]:
     """Of a device: (when one was due, when it came, whether it is the last of a bunch)."""
     elapsed_s = begin_s + 0.0837  # it was opened at some time, in no step with the network

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import random
 
 import pytest
 
 from appliance.audio.drift import CORRECTION_MAX, Envelope, RateControl
 from appliance.ports import Samples
-from tests.audio.clocks import Call, Conditions
+from tests.audio.clocks import Call, Conditions, ramp
 
 RATE_HZ = 48000
 FRAME = 480
@@ -124,10 +123,6 @@ def test_what_was_learned_of_a_device_outlives_its_reopening() -> None:
 
 
 # ---- calls (their long form: tests/bench/test_drift.py)
-
-
-def ramp(mean_ppm: float, swing_ppm: float, period_s: float) -> Conditions:
-    return Conditions(device_ppm=lambda s: mean_ppm + swing_ppm * math.sin(2 * math.pi * s / period_s))
 
 
 @pytest.mark.slow

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -12,15 +10,11 @@ from appliance.audio.input_handler import AudioInputHandler
 from appliance.audio.timed import SPARE_S
 from appliance.audio.varispeed import POINTS
 from appliance.ports import Samples
-from tests.audio.clocks import Conditions, HandClock, Talk
+from tests.audio.clocks import Conditions, HandClock, Talk, ramp
 from tests.audio.sounds import FRAME, RATE_HZ, noise, roughness, tone
 from tests.fakes.backend import FakeBackend, usb_card
 
 LATE = POINTS // 2 + round(SPARE_S * RATE_HZ)
-
-
-def ramp(mean_ppm: float, swing_ppm: float, period_s: float) -> Conditions:
-    return Conditions(device_ppm=lambda s: mean_ppm + swing_ppm * math.sin(2 * math.pi * s / period_s))
 
 
 @pytest.mark.slow
