@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from appliance.audio.callback import CallbackMeter
 from appliance.audio.config import AudioConfig
 from appliance.audio.convert import PlaybackConverter
+from appliance.audio.hurry import Hurry
 from appliance.audio.mixer import AudioMixer
 from appliance.audio.opening import open_first, set_hardware_level
 from appliance.audio.pcm import LevelMeter
@@ -19,13 +23,26 @@ class AudioOutputHandler:
     The volume is the mixer's master volume.
     """
 
-    def __init__(self, *, config: AudioConfig, backend: AudioBackend, clock: Clock, source: AudioMixer) -> None:
+    def __init__(
+        self,
+        *,
+        config: AudioConfig,
+        backend: AudioBackend,
+        clock: Clock,
+        source: AudioMixer,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`sleep`: what the audio thread waits with when the device asks too early."""
         self.config = config
         """Taken up by the next `open`; `sample_rate` must stay what it was."""
         self.reference = Reference(config.sample_rate)
         """What leaves the speaker, for an echo canceller."""
         self._backend = backend
         self._source = source
+        self._clock = clock
+        self._sleep = sleep
+        self._hurry = Hurry()
+        self._waited_s = 0.0
         self._callbacks = CallbackMeter(clock)
         self._meter = LevelMeter(config.samples_per_channel)
         self._stream: AudioStream | None = None
@@ -36,6 +53,7 @@ class AudioOutputHandler:
         self.close()
         config = self.config
         self._callbacks.opened(config.block_s)
+        self._hurry.opened(config.block_s)
         self._stream = stream = open_first(
             backend=self._backend,
             name=config.output_device,
@@ -79,10 +97,18 @@ class AudioOutputHandler:
         return self._callbacks.last_block_at
 
     def _audio_callback(self, out: Block, underflowed: bool) -> None:
+        self._wait()
         if underflowed:
             self.reference.interrupted()
         if not self._callbacks.run(self._play, out, underflowed):
             out.fill(0)
+
+    def _wait(self) -> None:
+        """Not in a hurry: see `hurry`."""
+        stream = self._stream
+        self._waited_s = self._hurry.wait_s(self._clock.monotonic(), stream.delay_s) if stream is not None else 0.0
+        if self._waited_s > 0.0:
+            self._sleep(self._waited_s)
 
     def _play(self, out: Block) -> None:
         converter = self._converter
@@ -96,7 +122,7 @@ class AudioOutputHandler:
     def _keep(self, played: Samples) -> None:
         stream, now_s = self._stream, self._callbacks.last_block_at
         if stream is not None and now_s is not None:
-            self.reference.played(played, now_s + stream.delay_s)
+            self.reference.played(played, now_s + stream.delay_s - self._waited_s)
 
     def _speed(self) -> float:
         return self._source.speed
@@ -123,5 +149,6 @@ class AudioOutputHandler:
             "channels": stream.channels if stream else 0,
             "latency_ms": round(stream.latency_s * 1000, 1) if stream else 0.0,
             **callbacks.take_figures(),
+            "early_calls": self._hurry.calls,
             "errors": callbacks.errors,
         }

@@ -85,6 +85,13 @@ METRICS: Final[tuple[Metric, ...]] = (
         ("underruns", "blocks", "blocks that became silence although somebody was talking"),
         ("xruns", "blocks", "blocks before which the sound card ran dry because it was fed too late"),
     ),
+    Metric(
+        "output.early_calls",
+        "number",
+        "calls that came right after the one before and were kept waiting, so that delay does not grow",
+        "0; with a sound server it may grow",
+        counter=True,
+    ),
     Metric("mixer.streams", "number", "voices that could sound", "as network.streams"),
     Metric("mixer.sounding", "number", "voices that sound now", "as many as talk"),
     Metric("mixer.underruns", "blocks", "blocks for which no voice that had begun had sound", "rarely growing"),

@@ -17,7 +17,7 @@ from appliance.errors import DeviceMissing
 from appliance.ports import Block, DeviceInfo, Samples
 from tests.audio.clocks import HandClock
 from tests.audio.sounds import FRAME, amplitude_at, distortion_db, noise, tone
-from tests.fakes.backend import FakeBackend, usb_card
+from tests.fakes.backend import FakeBackend, FakeStream, usb_card
 
 SPEAKER = usb_card("Box")
 DELAY = FRAME + POINTS // 2  # of a played sound: what was collected before it began, and what keeps clocks together
@@ -133,8 +133,35 @@ def test_metrics_say_how_the_speaker_is_doing() -> None:
         "rate_hz": 48000,
         "channels": 1,
         "latency_ms": 30.0,
+        "early_calls": 0,
         "errors": 0,
     }
+
+
+def test_a_device_that_asks_for_more_than_it_needs_waits_and_the_canceller_is_told_no_other_time() -> None:
+    clock, waits, backend = HandClock(), [], FakeBackend([SPEAKER])
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        clock.now_s += seconds
+
+    mixer = AudioMixer(clock=clock)
+    handler = AudioOutputHandler(config=AudioConfig(), backend=backend, clock=clock, source=mixer, sleep=sleep)
+    handler.open()
+    handler.reference.wanted = True
+    stream = handler.stream
+    assert isinstance(stream, FakeStream)
+    for block in range(200):
+        backend.pull("Box")
+        if block == 150:
+            stream.overfull_s = 0.0098
+            backend.pull("Box")  # at once again
+            assert waits == pytest.approx([0.0098])
+            stream.overfull_s = 0.0
+            clock.now_s -= 0.0098
+        clock.now_s += 0.01
+    assert handler.get_metrics()["early_calls"] == 1
+    assert handler.reference._clock.take_latest_s() < 0.001, "each block leaves when it would have left"
 
 
 def test_a_speaker_that_comes_back_plays_what_is_said_now() -> None:

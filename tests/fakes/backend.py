@@ -117,6 +117,8 @@ class FakeStream:
         self.closed = False
         self.alive = True
         """False after its card was pulled: as on the real machine it never comes back by itself."""
+        self.overfull_s = 0.0
+        """By how much more than it needs its buffer holds, as a sound server's does after a stall."""
         self.stood_back = 0
         """How often it was told to; that a thread spins is not seen here."""
         self._backend = backend
@@ -139,7 +141,7 @@ class FakeStream:
 
     @property
     def delay_s(self) -> float:
-        return self.block_s if self.direction is Direction.INPUT else self.spec.latency_s
+        return self.block_s if self.direction is Direction.INPUT else self.spec.latency_s + self.overfull_s
 
     @property
     def gone(self) -> bool:
