@@ -1,9 +1,10 @@
-"""Clocks that differ: how long sound really waits, and how much faster the speaker has to take it. Pure arithmetic.
+"""Clocks that differ: how long sound really waits, and how much faster it has to be taken. Pure arithmetic.
 
 The network hands in sound on one clock, the speaker takes it on another, and neither keeps its appointments: frames
-are late, callbacks come in bunches. But nobody is early: the earliest of many appointments tells where a clock stands.
-So the wait is measured between two lower envelopes, which is exact to a part of a sample in theory and to a fraction
-of a millisecond in practice, while the number of samples in the buffer jumps by a whole frame at any moment.
+are late, callbacks come in bunches. (A microphone and the network are such a pair too.) But nobody is early: the
+earliest of many appointments tells where a clock stands. So the wait is measured between two lower envelopes, which is
+exact to a part of a sample in theory and to a fraction of a millisecond in practice, while the number of samples in the
+buffer jumps by a whole frame at any moment.
 """
 
 from __future__ import annotations
