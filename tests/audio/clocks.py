@@ -257,8 +257,6 @@ class Said:
     """That were sent."""
     off_ms: float = 0.0
     """Largest distance of what was sent from where it was when that settled: a listener's buffer grows by it."""
-    slope_ms: float = 0.0
-    """How much more it is off at the end than in the middle."""
     pitch_cents: float = 0.0
     distortion_db: float = -200.0
     judged: int = 0
@@ -282,16 +280,14 @@ class Talk:
         self._begin_s = self.clock.now_s
         self._phase = 0.0
         self._counts = np.arange(1, conditions.block + 1)
-        n = np.arange(FRAME)
-        self._wave = np.exp(-2j * np.pi * TONE_HZ * n / RATE_HZ) * np.hanning(FRAME)
+        self._wave = np.exp(-2j * np.pi * TONE_HZ * np.arange(FRAME) / RATE_HZ) * np.hanning(FRAME)
         self._turn = 2 * math.pi * TONE_HZ * FRAME / RATE_HZ
 
     def run(self, seconds: float, *, settle_s: float = 60.0, every_s: float = 10.0) -> Said:
         """Let so much time pass. What leaves is judged after `settle_s`, the sound every `every_s`."""
         said, frame, where = Said(seconds=seconds), np.zeros(FRAME, np.int16), _Place()
         ear, listen_s = _Ear(RATE_HZ, lambda: self.handler.frames.dropped), self._begin_s + settle_s
-        begin_s, middle_s = self._begin_s + settle_s, self._begin_s + (settle_s + seconds) / 2
-        middle_ms = 0.0
+        begin_s = self._begin_s + settle_s
         for due_s, came_s, _ in callbacks(self.conditions, self._random, self._begin_s):
             if due_s - self._begin_s >= seconds:
                 break
@@ -306,9 +302,6 @@ class Talk:
                 else:
                     said.off_ms = max(said.off_ms, abs(place_ms - settled_ms))
                     self._judge(said, true_hz)
-                    if due_s < middle_s:
-                        middle_ms = place_ms
-                    said.slope_ms = place_ms - middle_ms
                 if due_s >= listen_s and ear.listen(frame):
                     ear.tell(said)
                     listen_s += every_s

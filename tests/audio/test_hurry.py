@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -35,7 +34,6 @@ class Server:
         self.hurry = Hurry()
         self.hurry.opened(BLOCK_S)
         self._random = random.Random(1)
-        self._played_s = self.now_s
         self._given_s = self.now_s + self.usual * BLOCK_S
         self.asks = self.usual  # as many as it wants to hold, until it has been late once
 
@@ -43,7 +41,7 @@ class Server:
     def buffered_s(self) -> float:
         return max(0.0, self._given_s - self.now_s)
 
-    def run(self, seconds: float, *, stall_s: float = 0.0, on_call: Callable[[], None] = lambda: None) -> None:
+    def run(self, seconds: float, *, stall_s: float = 0.0) -> None:
         """A stall comes first; after one it asks until its buffer is full."""
         end_s = self.now_s + seconds
         if stall_s:
@@ -55,7 +53,6 @@ class Server:
             if self._given_s < self.now_s:
                 self.underruns += 1
                 self._given_s = self.now_s
-            on_call()
             if self.patient:
                 self.now_s += self.hurry.wait_s(self.now_s, self.buffered_s + self.hidden_s)
             self.held.append(self.buffered_s / BLOCK_S)

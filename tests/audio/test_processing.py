@@ -159,7 +159,8 @@ def test_half_duplex_lets_no_echo_out_and_every_word_in_a_pause() -> None:
     assert power_db(sent[: 2 * RATE_HZ]) < 0.0
     open_again, late = round(2.45 * RATE_HZ), station.late
     heard = clipped(echo_of(far, station) + near)
-    assert np.allclose(sent[open_again:].astype(int), heard[open_again - late : sent.size - late], atol=1)
+    kept = heard[open_again - late : sent.size - late]
+    assert np.max(np.abs(sent[open_again:].astype(int) - kept)) <= 1, "what the resampler rounds, no gain"
 
 
 def test_the_speaker_is_ducked_by_a_voice_here_and_not_by_its_own_echo() -> None:

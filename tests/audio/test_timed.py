@@ -81,7 +81,6 @@ def test_of_a_punctual_microphone_every_sample_leaves_as_it_came_less_than_a_mil
 
 
 def test_a_frame_says_when_its_sound_came_into_the_microphone() -> None:
-    """To 50 ppm: one sample of a punctual clock every 0.4 s."""
     station = Station()
     opened_s = station.clock.now_s
     for number in range(1, 300):
