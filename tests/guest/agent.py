@@ -48,10 +48,17 @@ def _answer(request: dict[str, Any], path: Path) -> None:
     text = _read(reader, child, request["deadline_s"], stacks)
     os.close(reader)
     _, status = os.waitpid(child, 0)
-    answer = text or json.dumps({"error": f"its process ended without an answer, status {status}", "value": None})
+    answer = text or json.dumps({"error": _ended(status, stacks), "value": None})
     part = path.with_suffix(".part")
     part.write_text(answer)
     part.rename(path)
+
+
+def _ended(status: int, stacks: Path) -> str:
+    """Why there is no answer: a signal that it died of comes with where its threads stood."""
+    code = os.waitstatus_to_exitcode(status)
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    return f"its process {how} without an answer; it stood in\n{stacks.read_text()}"
 
 
 def _run(request: dict[str, Any], writer: int) -> None:
