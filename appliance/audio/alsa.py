@@ -278,6 +278,20 @@ def try_open(asound: Any, pcm: str, *, capture: bool) -> int:
         return code
 
 
+def try_format(asound: Any, pcm: str, *, capture: bool, rate_hz: int, channels: int) -> tuple[int, bool]:
+    """What `try_open` says; and, where that is 0, whether it takes that rate with so many channels."""
+    with _opened(asound, pcm, capture=capture) as (handle, code):
+        if code:
+            return code, False
+        params = ctypes.create_string_buffer(asound.snd_pcm_hw_params_sizeof())
+        takes = (
+            asound.snd_pcm_hw_params_any(handle, params) >= 0
+            and asound.snd_pcm_hw_params_set_channels(handle, params, channels) == 0
+            and asound.snd_pcm_hw_params_test_rate(handle, params, rate_hz, 0) == 0
+        )
+        return 0, takes
+
+
 @contextlib.contextmanager
 def _opened(asound: Any, pcm: str, *, capture: bool) -> Iterator[tuple[ctypes.c_void_p, int]]:
     """The PCM's handle, and 0 or an errno (the handle is nothing then)."""

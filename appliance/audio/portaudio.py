@@ -108,13 +108,15 @@ class PortAudioBackend:
         return self._ffi
 
     def _open(self, spec: StreamSpec, direction: Direction, on_block: Any) -> AudioStream:
-        if refusal := self._refusal(spec, direction):  # asked of libasound itself: it says why, and prints nothing
+        # Asked of libasound itself: it says why. And PortAudio must not be the one that finds out: it keeps the error
+        # of a failed step where the other stream's thread writes its own, reads success there, and crashes.
+        if refusal := self._refusal(spec, direction):
             raise refusal
         for times in LATENCIES:
             stream = PortAudioStream(self._ffi, self._library, spec, direction, spec.latency_s * times, on_block)
             code = stream.start()
             if code != 0:
-                raise self._refusal(spec, direction) or self._format_refused(spec, direction, code)
+                raise self._refusal(spec, direction) or _format_refused(spec, direction, self._text(code))
             if stream.began.wait(START_S):
                 device = _card_device(spec.pcm)
                 stream.plugged = device.plugged if device else None
@@ -125,14 +127,20 @@ class PortAudioBackend:
         )
 
     def _refusal(self, spec: StreamSpec, direction: Direction) -> AudioError | None:
-        """What stands against opening the device at all; None: nothing."""
+        """What stands against opening the device like that; None: nothing."""
         what = f"{direction} device {spec.pcm!r}"
         if self._asound is None:
             return DeviceMissing("libasound is not installed", fix="apt install libasound2")
-        why = alsa.try_open(self._asound, spec.pcm, capture=direction is Direction.INPUT)
+        why, takes = alsa.try_format(
+            self._asound,
+            spec.pcm,
+            capture=direction is Direction.INPUT,
+            rate_hz=spec.rate_hz,
+            channels=spec.channels,
+        )
         detail = alsa.take_messages()
         if why == 0:
-            return None
+            return None if takes else _format_refused(spec, direction, detail)
         if why in (errno.EBUSY, errno.EAGAIN):
             by = _holder(spec.pcm) or "another program"
             return DeviceBusy(f"{what} is held by {by}", fix="end that program, or name another device", holder=by)
@@ -142,14 +150,8 @@ class PortAudioBackend:
             return DeviceMissing(f"{what} may not be opened by this user", fix="add the user to group audio")
         return DeviceLost(f"{what}: {os.strerror(why)}", fix='see "alto devices"', detail=detail)
 
-    def _format_refused(self, spec: StreamSpec, direction: Direction, code: int) -> AudioError:
-        text = self._ffi.string(self._library.Pa_GetErrorText(code)).decode()
-        form = f"{spec.rate_hz} Hz, {spec.channels} channels"
-        return FormatUnsupported(
-            f"{direction} device {spec.pcm!r} refuses {form} ({text})",
-            fix='see "alto devices"',
-            detail=alsa.take_messages(),
-        )
+    def _text(self, code: int) -> str:
+        return cast(str, self._ffi.string(self._library.Pa_GetErrorText(code)).decode())
 
 
 class PortAudioStream:
@@ -265,6 +267,11 @@ class PortAudioStream:
         with quiet():
             thread.start()
             thread.join(CLOSE_S)
+
+
+def _format_refused(spec: StreamSpec, direction: Direction, detail: str) -> AudioError:
+    form = f"{spec.rate_hz} Hz, {spec.channels} channels"
+    return FormatUnsupported(f"{direction} device {spec.pcm!r} refuses {form}", fix='see "alto devices"', detail=detail)
 
 
 def _to_dac_s(times: Any) -> float:

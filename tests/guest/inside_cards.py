@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import subprocess
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from appliance.audio import alsa
+from appliance.audio.chatter import library
 from appliance.audio.portaudio import PortAudioBackend
 from tests.guest.inside import PATIENCE_S, Ear, Mouth, failure, open_spec, opened, running
 from tests.harness.wait import until
@@ -189,8 +192,13 @@ def picky_about_its_buffer(period_frames: int) -> dict[str, Any]:
 
 
 def chatter() -> dict[str, Any]:
-    """What reaches standard error while a device refuses formats; also with a line of somebody else's, and without
-    any standard error."""
+    """What reaches standard error while PortAudio prints; also with a line of somebody else's, and without any
+    standard error."""
+    with _changing_its_mind():
+        return _chatter()
+
+
+def _chatter() -> dict[str, Any]:
     with _standard_error() as refused:
         error = _open_refused()
     with _standard_error() as others:
@@ -221,6 +229,41 @@ def _write_lines(stop: threading.Event) -> None:
 
 def _open_refused() -> dict[str, Any]:
     return open_spec("hw:CARD=Dummy", 96000, 1)
+
+
+def printed_by_portaudio() -> dict[str, list[str]]:
+    """Its lines while a device refuses a format, and while one does that libasound had just said it takes."""
+    with _library_lines() as refused:
+        _open_refused()
+    with _changing_its_mind(), _library_lines() as surprised:
+        _open_refused()
+    return {"refused": refused, "surprised": surprised}
+
+
+@contextlib.contextmanager
+def _changing_its_mind() -> Iterator[None]:
+    """Each device takes every format when libasound is asked, and then it does not: between the two another program
+    may have got hold of it."""
+    asked = alsa.try_format
+    alsa.try_format = lambda *_, **__: (0, True)
+    try:
+        yield
+    finally:
+        alsa.try_format = asked
+
+
+@contextlib.contextmanager
+def _library_lines() -> Iterator[list[str]]:
+    """What alto takes up of what PortAudio prints, during the block."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    library.addHandler(handler)
+    library.setLevel(logging.DEBUG)
+    try:
+        yield lines
+    finally:
+        library.removeHandler(handler)
 
 
 @contextlib.contextmanager

@@ -83,6 +83,13 @@ def test_hw_is_strict_and_plughw_converts(guest: Guest) -> None:
     assert guest.call(f"{INSIDE}:open_spec", pcm="plughw:CARD=Dummy", rate_hz=96000, channels=1)["kind"] == ""
 
 
+def test_a_format_that_the_device_refuses_is_never_asked_of_portaudio(guest: Guest) -> None:
+    """It may crash when a step fails while another stream runs: its threads write their errors to one place."""
+    printed = guest.call(f"{CARDS}:printed_by_portaudio")
+    assert printed["refused"] == []
+    assert any("Expression" in line for line in printed["surprised"]), "the look would not be seen to be missing"
+
+
 def test_what_the_libraries_print_stays_off_standard_error_and_nothing_else_does(guest: Guest) -> None:
     told = guest.call(f"{CARDS}:chatter")
     assert told["error"]["kind"] == "FormatUnsupported"
