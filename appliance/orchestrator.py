@@ -42,6 +42,7 @@ def audio_config(settings: Settings) -> AudioConfig:
     return AudioConfig(
         sample_rate=audio.sample_rate_hz,
         samples_per_channel=audio.sample_rate_hz * audio.block_ms // 1000,
+        output_samples_per_channel=audio.sample_rate_hz * audio.output_block_ms // 1000,
         input_device=audio.input.device,
         output_device=audio.output.device,
         volume=audio.output.volume,

@@ -9,14 +9,14 @@ from typing import Final
 
 from appliance.ports import Block, Clock
 
-WINDOW_BLOCKS: Final = 6000  # a minute of 10 ms blocks: long enough for one in a hundred to mean something
+WINDOW_BLOCKS: Final = 6000  # half a minute of 5 ms, a minute of 10: long enough for one in a hundred to mean something
 SHORTEST_S: Final = 1e-5  # bins from here, eight an octave, so that a figure is right within 5 %
 LATE_BLOCKS: Final = 2.5  # from one call to the next: USB hands out two at a time, and two are in the device's buffer
 BINS: Final = 128  # up to 0.6 s
 
 
 class Durations:
-    """How long something takes, as shares of the last one to two minutes. One thread adds, any may ask."""
+    """How long something takes, as shares of the last 6,000 to 12,000. One thread adds, any may ask."""
 
     def __init__(self) -> None:
         self._now = [0] * BINS
@@ -92,8 +92,8 @@ class CallbackMeter:
         self._late_s = LATE_BLOCKS * block_s
 
     def take_figures(self) -> dict[str, object]:
-        """How long the callbacks take, in ms: half of them, all but one in a hundred (both over the last minute or
-        two), the longest since the call before, and the longest time from one to the next since then; and how many
+        """How long the callbacks take, in ms: half of them, all but one in a hundred (both of the last 6,000 to
+        12,000), the longest since the call before, and the longest time from one to the next since then; and how many
         ever came late. What is "since" is reset by its one reader; a callback that ends in that very moment may be
         missing."""
         longest_s, self._longest_s = self._longest_s, 0.0

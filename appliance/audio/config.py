@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from appliance.errors import AltoError, Policy
-from appliance.ports import AUDIO_FRAME_MS
+from appliance.ports import AUDIO_FRAME_MS, Direction
 
 RATES_HZ: Final = (8000, 16000, 24000, 32000, 48000)  # whole samples in 10 ms, and what the SDK encodes
 
@@ -43,6 +43,8 @@ class AudioConfig:
     """Inside alto everything is mono; devices with more channels are mixed down and up."""
     samples_per_channel: int = 480
     """Frames of a device block. 480 (10 ms) instead of the description's 2400 (50 ms): see ARCHITECTURE, delay."""
+    output_samples_per_channel: int | None = None
+    """Frames of a block of the speaker; None: as many as of the microphone's."""
     input_device: str | None = None
     """What `alto devices` prints, a card id or part of a name; None: the default."""
     output_device: str | None = None
@@ -63,7 +65,7 @@ class AudioConfig:
     max_streams: int = 8
     """How many voices are played at once; of more, those that spoke last."""
     input_latency_ms: float | None = None
-    """Asked of the device; None: twice the block."""
+    """Asked of the device; None: twice the block, and no less than 15 ms."""
     output_latency_ms: float | None = None
     input_control: HardwareLevel | None = None
     """The sound card's own volume for the microphone, set at each open; None: left as it is."""
@@ -74,10 +76,10 @@ class AudioConfig:
             raise AudioConfigInvalid(f"sample_rate {self.sample_rate} Hz", fix=f"use one of {RATES_HZ}")
         if self.num_channels != 1:
             raise AudioConfigInvalid(f"num_channels {self.num_channels}", fix="use 1: devices are mixed to mono")
-        if not 16 <= self.samples_per_channel <= self.sample_rate:
-            raise AudioConfigInvalid(
-                f"samples_per_channel {self.samples_per_channel}", fix=f"use 16 to {self.sample_rate}"
-            )
+        for name in ("samples_per_channel", "output_samples_per_channel"):
+            samples = getattr(self, name)
+            if samples is not None and not 16 <= samples <= self.sample_rate:
+                raise AudioConfigInvalid(f"{name} {samples}", fix=f"use 16 to {self.sample_rate}")
         for name in ("volume", "input_volume"):
             value = getattr(self, name)
             if not 0.0 <= value <= 4.0:
@@ -96,7 +98,11 @@ class AudioConfig:
         """Samples of the 10 ms chunks between the parts."""
         return self.sample_rate * AUDIO_FRAME_MS // 1000
 
-    @property
-    def block_s(self) -> float:
-        """Length of a device block."""
-        return self.samples_per_channel / self.sample_rate
+    def block_samples(self, direction: Direction) -> int:
+        """Frames of a block of that device, at `sample_rate`."""
+        own = self.output_samples_per_channel if direction is Direction.OUTPUT else None
+        return own or self.samples_per_channel
+
+    def block_s(self, direction: Direction) -> float:
+        """Length of a block of that device."""
+        return self.block_samples(direction) / self.sample_rate

@@ -53,7 +53,7 @@ class AudioInputHandler:
         """Open and start; what was open is closed first. Raises AudioError. Blocks."""
         self.close()
         config = self.config
-        self._callbacks.opened(config.block_s)
+        self._callbacks.opened(config.block_s(Direction.INPUT))
         self._forget_times()
         self._stream = stream = open_first(
             backend=self._backend,

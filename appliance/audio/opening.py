@@ -26,6 +26,7 @@ COMMON_RATES_HZ: Final = (48000, 44100, 32000, 16000, 96000, 8000)
 """What sound hardware is built for, best first; tried when a device does not say what it runs at."""
 
 LATENCY_BLOCKS: Final = 2.0  # two blocks: one is played or filled while the other waits, the least that can work
+LATENCY_MIN_S: Final = 0.015  # a busy machine stands still for 10 ms now and then, and two of the shortest are no more
 
 
 def ladder(
@@ -40,9 +41,11 @@ def ladder(
     channels = ([2, 1] if one_side else [1, 2]) + ([most] if most > 2 else [])
     own = sorted(info.rates_hz, key=_preference) or COMMON_RATES_HZ
     rates = [config.sample_rate, *(rate for rate in own if rate != config.sample_rate)]
-    latency_s = latency_ms / 1000 if latency_ms is not None else LATENCY_BLOCKS * config.block_s
+    block_s = config.block_s(direction)
+    usual_s = max(LATENCY_MIN_S, LATENCY_BLOCKS * block_s)
+    latency_s = latency_ms / 1000 if latency_ms is not None else usual_s
     return tuple(
-        StreamSpec(info.pcm, rate, count, max(1, round(config.block_s * rate)), latency_s)
+        StreamSpec(info.pcm, rate, count, max(1, round(block_s * rate)), latency_s)
         for rate in rates
         for count in channels
     )

@@ -44,7 +44,7 @@ class AudioOutputHandler:
         self._hurry = Hurry()
         self._waited_s = 0.0
         self._callbacks = CallbackMeter(clock)
-        self._meter = LevelMeter(config.samples_per_channel)
+        self._meter = LevelMeter(config.block_samples(Direction.OUTPUT))
         self._stream: AudioStream | None = None
         self._converter: PlaybackConverter | None = None
 
@@ -52,8 +52,9 @@ class AudioOutputHandler:
         """Open and start; what was open is closed first. Raises AudioError. Blocks."""
         self.close()
         config = self.config
-        self._callbacks.opened(config.block_s)
-        self._hurry.opened(config.block_s)
+        block_s = config.block_s(Direction.OUTPUT)
+        self._callbacks.opened(block_s)
+        self._hurry.opened(block_s)
         self._stream = stream = open_first(
             backend=self._backend,
             name=config.output_device,
@@ -68,7 +69,7 @@ class AudioOutputHandler:
         self._converter = PlaybackConverter(
             device_hz=stream.rate_hz,
             rate_hz=config.sample_rate,
-            block_frames=config.samples_per_channel,
+            block_frames=config.block_samples(Direction.OUTPUT),
             pull=self._source.mix_into,
             speed=self._speed,
         )

@@ -96,7 +96,7 @@ class _Speaker:
         self._converter = PlaybackConverter(
             device_hz=stream.rate_hz,
             rate_hz=config.sample_rate,
-            block_frames=config.samples_per_channel,
+            block_frames=config.block_samples(Direction.OUTPUT),
             pull=self._pull,
         )
 

@@ -75,6 +75,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "audio.output.device": Effect.OUTPUT,
     "audio.output.volume": Effect.VOLUMES,
     "audio.output.latency_ms": Effect.OUTPUT,
+    "audio.output.block_ms": Effect.OUTPUT,
     "audio.output.mixer.control": Effect.OUTPUT,
     "audio.output.mixer.level": Effect.OUTPUT,
     "audio.duplex": Effect.PROCESSING,

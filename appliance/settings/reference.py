@@ -35,10 +35,11 @@ _EXAMPLES: Final = {
     "livekit.token_endpoint": "https://intercom.example.org/token",
     "livekit.embedded.binary": "/usr/local/bin/livekit-server",
     "audio.input.device": "plughw:CARD=Device",
-    "audio.input.latency_ms": "20",
+    "audio.output.block_ms": 10,
+    "audio.input.latency_ms": 20,
     "audio.input.mixer.control": "Mic",
     "audio.output.device": "plughw:CARD=Device",
-    "audio.output.latency_ms": "20",
+    "audio.output.latency_ms": 20,
     "audio.output.mixer.control": "Speaker",
     "metrics.listen": "127.0.0.1:9477",
     "status.socket": "/run/alto/kitchen.sock",
@@ -73,8 +74,7 @@ def _line(key: Key) -> str:
     if key.default is REQUIRED:
         return f"{key.name}: {_REQUIRED[key.dotted]}"
     if key.default is None or key.computed_default:
-        example = _EXAMPLES[key.dotted]
-        return f"##{key.name}: {example if key.kind is Kind.NUMBER else emit.text(example)}"
+        return f"##{key.name}: {emit.scalar(_EXAMPLES[key.dotted])}"
     return f"#{key.name}: {emit.scalar(key.default)}"
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from appliance.audio.config import RATES_HZ, AudioConfig, AudioConfigInvalid
 from appliance.audio.mixer import AudioMixer
+from appliance.ports import Direction
 
 
 def test_the_description_s_own_configuration_is_taken() -> None:
@@ -23,7 +24,7 @@ def test_the_description_s_own_configuration_is_taken() -> None:
         volume=1.0,
         no_playback=False,
     )
-    assert config.block_s == 0.05
+    assert [config.block_s(way) for way in Direction] == [0.05, 0.05]
     assert config.frame_samples == 480
 
 
@@ -61,6 +62,7 @@ def test_whatever_it_accepts_a_mixer_runs_with(
         ("num_channels", 2),
         ("samples_per_channel", 0),
         ("samples_per_channel", 48001),
+        ("output_samples_per_channel", 0),
         ("volume", -0.1),
         ("volume", 4.1),
         ("volume", float("nan")),

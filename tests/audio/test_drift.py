@@ -122,7 +122,7 @@ def test_what_was_learned_of_a_device_outlives_its_reopening() -> None:
     assert control.speed == pytest.approx(48000 / 47700, abs=200e-6)
 
 
-# ---- calls (their long form: tests/bench/test_drift.py)
+# ---- calls (their long form: tests/bench/drift.py)
 
 
 @pytest.mark.slow
@@ -136,6 +136,7 @@ def test_what_was_learned_of_a_device_outlives_its_reopening() -> None:
         pytest.param(Conditions(device_ppm=lambda _: 200.0, bunch=2), id="callbacks in pairs"),
         pytest.param(Conditions(device_hz=44100, device_ppm=lambda _: 200.0), id="a device at 44.1 kHz"),
         pytest.param(Conditions(block_ms=50, device_ppm=lambda _: -100.0), id="blocks of 50 ms"),
+        pytest.param(Conditions(block_ms=5, device_ppm=lambda _: 300.0), id="blocks of 5 ms"),
     ],
 )
 def test_two_clocks_stay_together_and_nobody_hears_how(conditions: Conditions) -> None:

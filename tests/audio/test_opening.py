@@ -91,6 +91,13 @@ def test_the_latency_is_two_blocks_unless_named(latency_ms: float | None, asked_
     assert backend.opened[-1].latency_s == pytest.approx(asked_s)
 
 
+def test_the_speaker_may_have_shorter_blocks() -> None:
+    config = AudioConfig(samples_per_channel=480, output_samples_per_channel=240)
+    inp, out = (ladder(CARD, way, config, None)[0] for way in (Direction.INPUT, Direction.OUTPUT))
+    assert (inp.block_frames, inp.latency_s) == (480, pytest.approx(0.02))
+    assert (out.block_frames, out.latency_s) == (240, pytest.approx(0.015)), "10 ms are too few for a busy machine"
+
+
 def test_a_device_that_refuses_everything_says_what_was_tried_and_what_to_do() -> None:
     backend = FakeBackend([CARD])
     backend.refuse("Device", channels=[1, 2])

@@ -32,6 +32,7 @@ KINDS: Final[Mapping[str, Conditions]] = {
     "ramp": ramp(240, 60, 1200),
     "47.7 kHz": Conditions(device_ppm=lambda _: -6250.0),
     "bunched": Conditions(device_ppm=lambda _: 300.0, bunch=4, callback_jitter_s=0.001),
+    "5 ms": Conditions(block_ms=5, device_ppm=lambda _: 300.0, bunch=4, callback_jitter_s=0.001),
     "44.1 kHz": Conditions(device_hz=44100, device_ppm=lambda _: 200.0),
     "late": Conditions(device_ppm=lambda _: 50.0, late_a_minute=2),
     "rarely late": Conditions(device_ppm=lambda _: 50.0, late_a_minute=0.1),

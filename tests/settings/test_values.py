@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from appliance.orchestrator import audio_config
+from appliance.ports import Direction
 from appliance.settings.model import LogLevel, Mix
 from tests.settings.loading import EMBEDDED, SERVER, loaded, refusals, warnings
 
@@ -135,3 +137,15 @@ def test_what_is_no_address_to_listen_at_is_refused_with_one_that_is(tmp_path: P
     (said,) = refusals(tmp_path, EMBEDDED + f"metrics:\n  listen: {written}\n")
     assert said.startswith("alto.yaml:3:11: metrics.listen: found: ")
     assert said.endswith(f'did you mean "{meant}"?')
+
+
+@pytest.mark.parametrize(
+    ("written", "microphone", "speaker"),
+    [("{}", 10, 5), ("{block_ms: 5}", 5, 5), ("{block_ms: 20}", 20, 20), ("{output: {block_ms: 10}}", 10, 10)],
+)
+def test_the_speaker_has_shorter_blocks_unless_somebody_asks_for_longer(
+    tmp_path: Path, written: str, microphone: int, speaker: int
+) -> None:
+    config = audio_config(loaded(tmp_path, EMBEDDED + f"audio: {written}\n").settings)
+    assert config.block_samples(Direction.INPUT) == microphone * 48
+    assert config.block_samples(Direction.OUTPUT) == speaker * 48
