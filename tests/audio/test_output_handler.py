@@ -225,3 +225,14 @@ def test_a_voice_sounds_at_the_description_s_block_of_50_ms_too() -> None:
     delay = begin + POINTS // 2
     assert np.array_equal(heard[delay + FRAME :], sound[FRAME : len(heard) - delay])
     assert handler.get_metrics()["underruns"] == 0
+
+
+def test_a_call_is_late_by_the_speakers_own_block() -> None:
+    backend, clock = FakeBackend([SPEAKER]), HandClock()
+    config = AudioConfig(samples_per_channel=480, output_samples_per_channel=240)
+    handler = AudioOutputHandler(config=config, backend=backend, clock=clock, source=AudioMixer(clock=clock))
+    handler.open()
+    backend.pull("Box")
+    clock.now_s += 0.013  # two and a half blocks of 5 ms are 12.5
+    backend.pull("Box")
+    assert handler.get_metrics()["late_calls"] == 1
