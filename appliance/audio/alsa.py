@@ -32,6 +32,7 @@ _INTERNAL: Final = re.compile(
 
 _CAPTURE: Final = 1  # SND_PCM_STREAM_CAPTURE; playback is 0
 _NONBLOCK: Final = 1  # SND_PCM_NONBLOCK
+_PLUG: Final = 14  # SND_PCM_TYPE_PLUG
 _THERE: Final = (0, errno.EBUSY, errno.EAGAIN)  # what opening says of a device that is there
 
 _ERROR_HANDLER: Final = ctypes.CFUNCTYPE(
@@ -279,10 +280,15 @@ def try_open(asound: Any, pcm: str, *, capture: bool) -> int:
 
 
 def try_format(asound: Any, pcm: str, *, capture: bool, rate_hz: int, channels: int) -> tuple[int, bool]:
-    """What `try_open` says; and, where that is 0, whether it takes that rate with so many channels."""
+    """What `try_open` says; and, where that is 0, whether it takes that rate with so many channels.
+
+    A `plug` takes everything, and is not asked: to go through all that it could convert is work for a small board.
+    """
     with _opened(asound, pcm, capture=capture) as (handle, code):
         if code:
             return code, False
+        if asound.snd_pcm_type(handle) == _PLUG:
+            return 0, True
         params = ctypes.create_string_buffer(asound.snd_pcm_hw_params_sizeof())
         takes = (
             asound.snd_pcm_hw_params_any(handle, params) >= 0
