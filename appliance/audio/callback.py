@@ -11,7 +11,7 @@ from appliance.ports import Block, Clock
 
 WINDOW_BLOCKS: Final = 6000  # half a minute of 5 ms, a minute of 10: long enough for one in a hundred to mean something
 SHORTEST_S: Final = 1e-5  # bins from here, eight an octave, so that a figure is right within 5 %
-LATE_BLOCKS: Final = 2.5  # from one call to the next: USB hands out two at a time, and two are in the device's buffer
+LATE_BLOCKS: Final = 2.5  # from one call to the next: USB hands out two at a time, and a device's buffer holds two
 BINS: Final = 128  # up to 0.6 s
 
 
@@ -56,7 +56,7 @@ class CallbackMeter:
         self.errors = 0
         """Callbacks that failed inside; their sound is silence."""
         self.late = 0
-        """Callbacks that came so long after the one before that the device's buffer was over by then."""
+        """Callbacks that came so long after the one before that a device's buffer of two blocks was over by then."""
         self.last_block_at: float | None = None
         """`clock.monotonic()` when the last one began; None: there was none yet."""
         self._clock = clock

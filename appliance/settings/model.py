@@ -109,10 +109,11 @@ LEVEL: Final = Form(
 )
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(VISIBLE)]
-OUTPUT_BLOCK_MS: Final = {10: 5}  # who asks for 20 or 50 has a slow board; 5 is the shortest that there is
-BlockMs = Literal[5, 10, 20, 50]
 Volume = Annotated[float, Field(ge=0.0, le=MAX_VOLUME, strict=False)]
 FilePath = Annotated[Path, Field(strict=False)]
+BlockMs = Literal[5, 10, 20, 50]
+OUTPUT_BLOCK_MS: Final = {10: 5}
+"""The speaker's block that goes with an `audio.block_ms`; else the same. Who asks for 20 or 50 has a slow board."""
 
 
 class EmbeddedServer(Section):
