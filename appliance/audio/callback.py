@@ -11,7 +11,7 @@ from appliance.ports import Block, Clock
 
 WINDOW_BLOCKS: Final = 6000  # half a minute of 5 ms, a minute of 10: long enough for one in a hundred to mean something
 SHORTEST_S: Final = 1e-5  # bins from here, eight an octave, so that a figure is right within 5 %
-LATE_BLOCKS: Final = 2.5  # from one call to the next: USB hands out two at a time, and a device's buffer holds two
+LATE_BLOCKS: Final = 0.5  # more than the device holds: it asks when a whole block fits, in steps of its own
 BINS: Final = 128  # up to 0.6 s
 
 
@@ -56,7 +56,7 @@ class CallbackMeter:
         self.errors = 0
         """Callbacks that failed inside; their sound is silence."""
         self.late = 0
-        """Callbacks that came so long after the one before that a device's buffer of two blocks was over by then."""
+        """Callbacks that came so long after the one before that all that the device held was over by then."""
         self.last_block_at: float | None = None
         """`clock.monotonic()` when the last one began; None: there was none yet."""
         self._clock = clock
@@ -86,10 +86,11 @@ class CallbackMeter:
             return False
         return True
 
-    def opened(self, block_s: float) -> None:
-        """The device was opened anew, with blocks of that length: the time without it was no gap between two calls."""
+    def opened(self, block_s: float, latency_s: float) -> None:
+        """The device was opened anew, with blocks of that length and asked to hold so much: the time without it was no
+        gap between two calls."""
         self._before_s = None
-        self._late_s = LATE_BLOCKS * block_s
+        self._late_s = latency_s + LATE_BLOCKS * block_s
 
     def take_figures(self) -> dict[str, object]:
         """How long the callbacks take, in ms: half of them, all but one in a hundred (both of the last 6,000 to

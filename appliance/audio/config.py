@@ -12,6 +12,9 @@ RATES_HZ: Final = (8000, 16000, 24000, 32000, 48000)  # whole samples in 10 ms, 
 
 CHANNELS: Final = ("mix", "left", "right")
 
+LATENCY_BLOCKS: Final = 2.0  # two blocks: one is played or filled while the other waits, the least that can work
+LATENCY_MIN_S: Final = 0.015  # a busy machine stands still for 10 ms now and then, and two of the shortest are no more
+
 
 class AudioConfigInvalid(AltoError):
     """A number that the native code would abort the process on; refused in Python first."""
@@ -106,3 +109,8 @@ class AudioConfig:
     def block_s(self, direction: Direction) -> float:
         """Length of a block of that device."""
         return self.block_samples(direction) / self.sample_rate
+
+    def latency_s(self, direction: Direction) -> float:
+        """How much sound that device is asked to hold."""
+        own_ms = self.input_latency_ms if direction is Direction.INPUT else self.output_latency_ms
+        return own_ms / 1000 if own_ms is not None else max(LATENCY_MIN_S, LATENCY_BLOCKS * self.block_s(direction))

@@ -53,7 +53,7 @@ class AudioInputHandler:
         """Open and start; what was open is closed first. Raises AudioError. Blocks."""
         self.close()
         config = self.config
-        self._callbacks.opened(config.block_s(Direction.INPUT))
+        self._callbacks.opened(config.block_s(Direction.INPUT), config.latency_s(Direction.INPUT))
         self._forget_times()
         self._stream = stream = open_first(
             backend=self._backend,
@@ -61,7 +61,6 @@ class AudioInputHandler:
             direction=Direction.INPUT,
             config=config,
             callback=self._audio_callback,
-            latency_ms=config.input_latency_ms,
         )
         set_hardware_level(self._backend, stream, Direction.INPUT, config.input_control)
         self._converter = CaptureConverter(

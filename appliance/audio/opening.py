@@ -25,13 +25,8 @@ log = structlog.get_logger()
 COMMON_RATES_HZ: Final = (48000, 44100, 32000, 16000, 96000, 8000)
 """What sound hardware is built for, best first; tried when a device does not say what it runs at."""
 
-LATENCY_BLOCKS: Final = 2.0  # two blocks: one is played or filled while the other waits, the least that can work
-LATENCY_MIN_S: Final = 0.015  # a busy machine stands still for 10 ms now and then, and two of the shortest are no more
 
-
-def ladder(
-    info: DeviceInfo, direction: Direction, config: AudioConfig, latency_ms: float | None
-) -> tuple[StreamSpec, ...]:
+def ladder(info: DeviceInfo, direction: Direction, config: AudioConfig) -> tuple[StreamSpec, ...]:
     """The formats to try, best first: ours, then in stereo, then the device's own rates. Pure.
 
     Where one side of the microphone is wanted, stereo comes first: asked for one channel, ALSA would mix.
@@ -42,10 +37,8 @@ def ladder(
     own = sorted(info.rates_hz, key=_preference) or COMMON_RATES_HZ
     rates = [config.sample_rate, *(rate for rate in own if rate != config.sample_rate)]
     block_s = config.block_s(direction)
-    usual_s = max(LATENCY_MIN_S, LATENCY_BLOCKS * block_s)
-    latency_s = latency_ms / 1000 if latency_ms is not None else usual_s
     return tuple(
-        StreamSpec(info.pcm, rate, count, max(1, round(block_s * rate)), latency_s)
+        StreamSpec(info.pcm, rate, count, max(1, round(block_s * rate)), config.latency_s(direction))
         for rate in rates
         for count in channels
     )
@@ -63,14 +56,13 @@ def open_first(
     direction: Direction,
     config: AudioConfig,
     callback: CaptureCallback | PlaybackCallback,
-    latency_ms: float | None,
 ) -> AudioStream:
     """Open the device of that name in the first format it takes. On the device worker; blocks.
 
     Raises DeviceMissing, DeviceAmbiguous, DeviceBusy, DeviceLost; FormatUnsupported when it refused them all.
     """
     info = resolve(name, direction, backend.devices())
-    specs = ladder(info, direction, config, latency_ms)
+    specs = ladder(info, direction, config)
     for spec in specs:
         try:
             return _opener(backend, direction, callback)(spec)

@@ -53,7 +53,7 @@ class AudioOutputHandler:
         self.close()
         config = self.config
         block_s = config.block_s(Direction.OUTPUT)
-        self._callbacks.opened(block_s)
+        self._callbacks.opened(block_s, config.latency_s(Direction.OUTPUT))
         self._hurry.opened(block_s)
         self._stream = stream = open_first(
             backend=self._backend,
@@ -61,7 +61,6 @@ class AudioOutputHandler:
             direction=Direction.OUTPUT,
             config=config,
             callback=self._audio_callback,
-            latency_ms=config.output_latency_ms,
         )
         set_hardware_level(self._backend, stream, Direction.OUTPUT, config.output_control)
         self._source.restart()

@@ -172,7 +172,6 @@ def _open(setup: Setup, direction: Direction, callback: _Speaker | _Microphone) 
         direction=direction,
         config=config,
         callback=callback,
-        latency_ms=config.input_latency_ms if capture else config.output_latency_ms,
     )
 
 

@@ -42,7 +42,7 @@ def _leg(leg: str, who: str, *accidents: tuple[str, str, str]) -> tuple[Metric, 
         Metric(
             f"{leg}.late_calls",
             "number",
-            "calls that came 2.5 blocks or more after the one before",
+            "calls that came so long after the one before that all that the device was asked to hold was over",
             "rarely growing; more: the board was busy",
             counter=True,
         ),

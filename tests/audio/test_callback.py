@@ -61,7 +61,7 @@ def test_the_time_without_a_device_is_no_time_between_calls() -> None:
     meter = CallbackMeter(clock)
     meter.run(lambda _block: None, BLOCK, False)
     clock.now_s += 60
-    meter.opened(0.01)
+    meter.opened(0.01, 0.02)
     meter.run(lambda _block: None, BLOCK, False)
     assert meter.take_figures()["callback_gap_ms_max"] == 0.0
     assert meter.last_block_at == clock.now_s
@@ -70,8 +70,8 @@ def test_the_time_without_a_device_is_no_time_between_calls() -> None:
 def test_a_call_is_late_when_the_devices_buffer_was_over_by_then() -> None:
     clock = HandClock()
     meter = CallbackMeter(clock)
-    meter.opened(0.01)
-    for pause_s in (0.010, 0.020, 0.024, 0.026, 0.010):
+    meter.opened(0.005, 0.02)
+    for pause_s in (0.005, 0.020, 0.022, 0.023, 0.005):
         meter.run(lambda _block: None, BLOCK, False)
         clock.now_s += pause_s
     assert meter.take_figures()["late_calls"] == 1

@@ -31,7 +31,6 @@ def open_card(
     direction: Direction = Direction.OUTPUT,
     *,
     config: AudioConfig | None = None,
-    latency_ms: float | None = None,
 ) -> AudioStream:
     return open_first(
         backend=backend,
@@ -39,7 +38,6 @@ def open_card(
         direction=direction,
         config=config or AudioConfig(),
         callback=silent,
-        latency_ms=latency_ms,
     )
 
 
@@ -74,26 +72,26 @@ def test_of_a_devices_own_rates_the_best_is_tried_first() -> None:
 
 
 def test_a_device_that_tells_no_rates_is_tried_at_the_common_ones() -> None:
-    specs = ladder(replace(CARD, rates_hz=()), Direction.OUTPUT, AudioConfig(), None)
+    specs = ladder(replace(CARD, rates_hz=()), Direction.OUTPUT, AudioConfig())
     assert tuple(dict.fromkeys(spec.rate_hz for spec in specs)) == COMMON_RATES_HZ
 
 
 def test_a_microphone_array_is_tried_with_all_its_channels_last() -> None:
     array = DeviceInfo("plughw:CARD=Array", "Array", card_id="Array", input_channels=6, rates_hz=(16000,))
-    specs = ladder(array, Direction.INPUT, AudioConfig(sample_rate=16000, samples_per_channel=160), None)
+    specs = ladder(array, Direction.INPUT, AudioConfig(sample_rate=16000, samples_per_channel=160))
     assert [spec.channels for spec in specs] == [1, 2, 6]
 
 
 @pytest.mark.parametrize(("latency_ms", "asked_s"), [(None, 0.02), (35.0, 0.035)])
 def test_the_latency_is_two_blocks_unless_named(latency_ms: float | None, asked_s: float) -> None:
     backend = FakeBackend([CARD])
-    open_card(backend, latency_ms=latency_ms)
+    open_card(backend, config=AudioConfig(output_latency_ms=latency_ms))
     assert backend.opened[-1].latency_s == pytest.approx(asked_s)
 
 
 def test_the_speaker_may_have_shorter_blocks() -> None:
     config = AudioConfig(samples_per_channel=480, output_samples_per_channel=240)
-    inp, out = (ladder(CARD, way, config, None)[0] for way in (Direction.INPUT, Direction.OUTPUT))
+    inp, out = (ladder(CARD, way, config)[0] for way in (Direction.INPUT, Direction.OUTPUT))
     assert (inp.block_frames, inp.latency_s) == (480, pytest.approx(0.02))
     assert (out.block_frames, out.latency_s) == (240, pytest.approx(0.015)), "10 ms are too few for a busy machine"
 

@@ -227,12 +227,15 @@ def test_a_voice_sounds_at_the_description_s_block_of_50_ms_too() -> None:
     assert handler.get_metrics()["underruns"] == 0
 
 
-def test_a_call_is_late_by_the_speakers_own_block() -> None:
+@pytest.mark.parametrize(("latency_ms", "late"), [(10.0, 1), (10.6, 0), (None, 0)])
+def test_a_call_is_late_by_the_speakers_own_block_and_buffer(latency_ms: float | None, late: int) -> None:
     backend, clock = FakeBackend([SPEAKER]), HandClock()
-    config = AudioConfig(samples_per_channel=480, output_samples_per_channel=240)
+    config = AudioConfig(
+        samples_per_channel=480, output_samples_per_channel=240, output_latency_ms=latency_ms, input_latency_ms=1.0
+    )
     handler = AudioOutputHandler(config=config, backend=backend, clock=clock, source=AudioMixer(clock=clock))
     handler.open()
     backend.pull("Box")
-    clock.now_s += 0.013  # two and a half blocks of 5 ms are 12.5
+    clock.now_s += 0.013  # a buffer of 10 ms and half a block are 12.5
     backend.pull("Box")
-    assert handler.get_metrics()["late_calls"] == 1
+    assert handler.get_metrics()["late_calls"] == late

@@ -52,9 +52,7 @@ class Mouth:
 def opened(name: str | None, direction: str, callback: Any) -> AudioStream:
     """Open as alto does."""
     way = Direction(direction)
-    return open_first(
-        backend=PortAudioBackend(), name=name, direction=way, config=AudioConfig(), callback=callback, latency_ms=None
-    )
+    return open_first(backend=PortAudioBackend(), name=name, direction=way, config=AudioConfig(), callback=callback)
 
 
 def failure(call: Callable[[], object]) -> dict[str, Any]:
