@@ -1,4 +1,4 @@
-"""A fresh process in place of a grown one: same command, same pid, so that systemd and everybody else keep believing.
+"""A fresh process in place of a worn one: same command, same pid, so that systemd and everybody else keep believing.
 
 What `restart.py` judges is looked at and done here. A signal that comes in between is kept: SIGTERM ends the station
 whenever it comes, before, during or after.
@@ -16,7 +16,8 @@ from typing import Final, Self
 
 import structlog
 
-from appliance.observe.process import read_process
+from appliance.audio.cards import last_plugged_ns
+from appliance.observe.process import held_by_kernel, read_process
 from appliance.ports import Clock
 from appliance.restart import LOOK_S, Look, Reason, RestartJudge, loudest_dbfs
 
@@ -32,29 +33,38 @@ STANDARD_ERROR: Final = 2
 MIB: Final = 1024 * 1024
 
 
-class MemoryWatch:
-    """Looks at the station's memory while it runs. Loop thread only."""
+class WearWatch:
+    """Looks at what time does to the station while it runs: its memory, and calls that do not return. Loop thread
+    only."""
 
     def __init__(
         self,
         *,
         clock: Clock,
+        replaces: bool,
         limit_mb: Callable[[], float],
+        stuck_s: Callable[[], float],
         in_room: Callable[[], bool],
         attended: Callable[[], bool],
         figures: Callable[[], Mapping[str, Mapping[str, object]]],
         restart: Callable[[], None],
         rss_mb: Callable[[], float] = lambda: (read_process(0.0).rss_bytes or 0) / MIB,
+        last_plugged: Callable[[], int] = last_plugged_ns,
+        held: Callable[[], bool] = held_by_kernel,
     ) -> None:
-        """`figures` are those of `metrics`; `restart` is called once, after the event said why."""
+        """`replaces`: whether this process took another one's place; `stuck_s`: see `Look`. `figures` are those of
+        `metrics`; `restart` is called once, after the event said why."""
         self._clock = clock
         self._limit_mb = limit_mb
+        self._stuck_s = stuck_s
         self._in_room = in_room
         self._attended = attended
         self._figures = figures
         self._restart = restart
         self._rss_mb = rss_mb
-        self._judge = RestartJudge(started_s=clock.monotonic())
+        self._last_plugged = last_plugged
+        self._held = held
+        self._judge = RestartJudge(started_s=clock.monotonic(), replaces=replaces)
 
     async def run(self) -> None:
         """Until it is time for a fresh process."""
@@ -63,23 +73,32 @@ class MemoryWatch:
             limit_mb, look = self._limit_mb(), self._look()
             reason = self._judge.judge(look, limit_mb=limit_mb, now_s=self._clock.monotonic())
             if reason is not None:
-                self._say(reason, look.rss_mb, limit_mb)
+                self._say(reason, look, limit_mb)
                 self._restart()
                 return
 
     def _look(self) -> Look:
-        rss_mb = self._rss_mb()
-        if rss_mb <= self._limit_mb():
-            return Look(rss_mb=rss_mb, in_room=True)  # the usual case: nobody needs to know more
+        rss_mb, stuck_s, plugged = self._rss_mb(), self._stuck_s(), self._last_plugged()
+        if rss_mb <= self._limit_mb() and not stuck_s:
+            return Look(rss_mb=rss_mb, in_room=True, plugged=plugged)  # the usual case: nobody needs to know more
         return Look(
             rss_mb=rss_mb,
             in_room=self._in_room(),
             loudest_dbfs=loudest_dbfs(self._figures()),
             attended=self._attended(),
+            stuck_s=stuck_s,
+            plugged=plugged,
+            held=self._held(),
         )
 
-    def _say(self, reason: Reason, rss_mb: float, limit_mb: float) -> None:
-        log.warning("appliance.restarting", reason=reason.value, rss_mb=round(rss_mb), limit_mb=limit_mb)
+    def _say(self, reason: Reason, look: Look, limit_mb: float) -> None:
+        log.warning(
+            "appliance.restarting",
+            reason=reason.value,
+            rss_mb=round(look.rss_mb),
+            limit_mb=limit_mb,
+            stuck_s=round(look.stuck_s, 1),
+        )
 
 
 class HeldSignals:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from appliance import realtime
-from appliance.afresh import HeldSignals, MemoryWatch, release_signals
+from appliance.afresh import HeldSignals, WearWatch, release_signals
 from appliance.audio.portaudio import PortAudioBackend
 from appliance.audio.worker import DeviceWorker
 from appliance.clock import SystemClock
@@ -109,7 +109,10 @@ class Appliance:
         sources: Sources,
         pipe: LogPipe,
         watchdog: Watchdog,
+        *,
+        replaces: bool,
     ) -> None:
+        """`replaces`: whether this process took another one's place."""
         settings = loaded.settings
         self.clock = SystemClock()
         self.stopping = False
@@ -148,9 +151,11 @@ class Appliance:
             apply=self._apply,
             on_secret=self.supervisor.retry_now,
         )
-        self.memory = MemoryWatch(
+        self.wear = WearWatch(
             clock=self.clock,
+            replaces=replaces,
             limit_mb=lambda: self.supervisor.settings.supervisor.restart_rss_mb,
+            stuck_s=lambda: self.sessions.device_stuck_s if self.supervisor.state is State.DEGRADED else 0.0,
             in_room=lambda: self.supervisor.state in (State.ONLINE, State.DEGRADED),
             attended=lambda: self.status.attended,
             figures=self.metrics.sample,
@@ -179,7 +184,7 @@ class Appliance:
             _task(self.exporter.run(), "exporter"),
             _task(self.reloader.run(self._reloaded), "reload"),
             _task(self.keeper.run(), "keep"),
-            _task(self.memory.run(), "memory"),
+            _task(self.wear.run(), "wear"),
             _task(self.sessions.watch_clock(), "clock"),
             _task(self._feed_watchdogs(), "watchdog"),
         ]
@@ -303,6 +308,11 @@ class Sessions:
             on_change=on_change,
             on_rejected=self._tokens.invalidate,
         )
+
+    @property
+    def device_stuck_s(self) -> float:
+        """How long a call that opens or closes a sound device has not returned; 0: none runs."""
+        return self._worker.stuck_s
 
     def forget(self) -> None:
         """The settings changed: the next session asks for its right anew."""

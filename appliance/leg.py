@@ -181,8 +181,8 @@ class AudioLeg:
             return
         try:
             if not opening.done():
-                name = self.handler.device
-                raise DeviceLost(f"{self.leg} device {name!r}: its driver does not answer", fix="plug it in again")
+                fix = "wait half a minute: alto then starts itself afresh; or plug it in again"
+                raise DeviceLost(f"{self.leg} device {self.handler.device!r}: its driver does not answer", fix=fix)
             self._opening = None
             opening.result()
         except AltoError as error:

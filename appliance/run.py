@@ -48,9 +48,10 @@ def run(sources: Sources) -> int:
     if problems:
         _say_rejected(problems)
     watchdog = _watchdog(loaded.settings)
-    appliance = Appliance(loaded, problems, sources, pipe, watchdog)
+    replaces = is_replacement()
+    appliance = Appliance(loaded, problems, sources, pipe, watchdog, replaces=replaces)
     appliance.listen(loop)
-    _say_started(loaded.settings)
+    _say_started(loaded.settings, replaces)
     precedence.tell()
     _say_loaded(loaded)
     pipe.watch_loop(loop)
@@ -114,14 +115,14 @@ def _say_rejected(problems: Problems) -> None:
     log.error("config.rejected", file=file, problems=[str(problem) for problem in problems])
 
 
-def _say_started(settings: Settings) -> None:
+def _say_started(settings: Settings, replaces: bool) -> None:
     log.info(
         "appliance.started",
         identity=settings.identity,
         room=settings.room,
         version=__version__,
         pid=os.getpid(),
-        restarted=is_replacement(),
+        restarted=replaces,
     )
 
 

@@ -1,8 +1,9 @@
-"""When a grown process is replaced: never in a conversation, never often, never without a reason."""
+"""When a worn process is replaced: for its size never in a conversation; never often, never without a reason."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from appliance.restart import (
     QUIET_DBFS,
     QUIET_S,
     SILENCE_DBFS,
+    STUCK_S,
     Look,
     Reason,
     RestartJudge,
@@ -22,12 +24,15 @@ from appliance.restart import (
 LIMIT_MB = 200
 GROWN = Look(rss_mb=LIMIT_MB + 1, in_room=True)
 HUGE = Look(rss_mb=LIMIT_MB * BEYOND + 1, in_room=True)
+STUCK = Look(rss_mb=90, in_room=True, stuck_s=STUCK_S)
 SPEECH = Look(rss_mb=LIMIT_MB + 1, in_room=True, loudest_dbfs=-25.0)
 
 
-def judge(*looks: Look, old_s: float = 2 * APART_S, limit_mb: float = LIMIT_MB) -> Reason | None:
+def judge(
+    *looks: Look, old_s: float = 2 * APART_S, limit_mb: float = LIMIT_MB, replaces: bool = False
+) -> Reason | None:
     """What is decided at the last of the looks, `LOOK_S` apart, of which the first is at `old_s`."""
-    one = RestartJudge(started_s=0.0)
+    one = RestartJudge(started_s=0.0, replaces=replaces)
     decided = None
     for number, look in enumerate(looks):
         decided = one.judge(look, limit_mb=limit_mb, now_s=old_s + number * LOOK_S)
@@ -78,6 +83,33 @@ def test_an_outage_is_told_to_its_end_by_the_process_that_began_it() -> None:
     away = Look(rss_mb=GROWN.rss_mb, in_room=False)
     assert judge(*minute_of(away)) is None
     assert judge(*minute_of(away), *minute_of(GROWN)[:-1]) is None
+
+
+def test_a_call_into_a_driver_that_does_not_return_is_left_behind_after_half_a_minute() -> None:
+    assert judge(STUCK, old_s=0.0) is Reason.STUCK
+    assert judge(replace(STUCK, stuck_s=STUCK_S - 1)) is None
+    assert judge(STUCK, limit_mb=0) is Reason.STUCK, "it has nothing to do with memory"
+    assert judge(replace(STUCK, attended=True, loudest_dbfs=-20.0)) is Reason.STUCK, "half of the station is silent"
+
+
+def test_where_a_fresh_process_is_stuck_as_well_an_hour_passes_until_the_next() -> None:
+    assert judge(STUCK, STUCK, old_s=STUCK_S, replaces=True) is None
+    assert judge(STUCK, STUCK, old_s=APART_S - LOOK_S, replaces=True) is Reason.STUCK
+
+
+def test_or_until_a_card_comes_or_goes() -> None:
+    before, after = Look(rss_mb=90, in_room=True, plugged=1), replace(STUCK, plugged=2)
+    assert judge(before, after, old_s=STUCK_S, replaces=True) is Reason.STUCK
+    assert judge(replace(STUCK, plugged=1), after, old_s=STUCK_S, replaces=True) is Reason.STUCK
+    assert judge(before, replace(before, plugged=2), after, old_s=STUCK_S, replaces=True) is None, "it was tried since"
+    assert judge(replace(STUCK, plugged=1), replace(after, stuck_s=1), old_s=STUCK_S, replaces=True) is None
+
+
+def test_a_process_that_cannot_end_stays() -> None:
+    assert judge(replace(STUCK, held=True)) is None
+    assert judge(replace(HUGE, held=True)) is None
+    assert judge(replace(HUGE, held=True), HUGE) is Reason.URGENT
+    assert judge(*[replace(GROWN, held=True)] * len(minute_of(GROWN)), GROWN) is Reason.QUIET
 
 
 def test_whatever_happens_no_conversation_is_cut_below_the_urgent_limit() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final, TypeVar
@@ -27,15 +28,36 @@ class DeviceWorker:
         self._last = _Turn()
         self._last.begun.set()
         self._last.over.set()
+        self._running: dict[_Turn, float] = {}  # since when, monotonic seconds
+
+    @property
+    def stuck_s(self) -> float:
+        """How long the call that has been running longest has been at it; 0: none runs. Any thread."""
+        begun = list(self._running.values())
+        return time.monotonic() - min(begun) if begun else 0.0
 
     def submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
         """Run `call` after those submitted before, or beside one of them that hangs; awaitable on the loop thread.
         Cancelling the await does not stop a call that has begun, and drops one that has not."""
         future: Future[T] = Future()
         before, self._last = self._last, _Turn()
-        arguments = (future, call, before, self._last, self._patience_s)
-        threading.Thread(target=_run, args=arguments, name="audio-device", daemon=True).start()
+        arguments = (future, call, before, self._last)
+        threading.Thread(target=self._run, args=arguments, name="audio-device", daemon=True).start()
         return asyncio.wrap_future(future)
+
+    def _run(self, future: Future[T], call: Callable[[], T], before: _Turn, ours: _Turn) -> None:
+        before.begun.wait()
+        before.over.wait(self._patience_s)
+        self._running[ours] = time.monotonic()
+        ours.begun.set()
+        try:
+            if future.set_running_or_notify_cancel():
+                future.set_result(call())
+        except BaseException as error:  # the caller gets it
+            future.set_exception(error)
+        finally:
+            del self._running[ours]
+            ours.over.set()
 
 
 class _Turn:
@@ -44,16 +66,3 @@ class _Turn:
     def __init__(self) -> None:
         self.begun = threading.Event()
         self.over = threading.Event()
-
-
-def _run(future: Future[T], call: Callable[[], T], before: _Turn, ours: _Turn, patience_s: float) -> None:
-    before.begun.wait()
-    before.over.wait(patience_s)
-    ours.begun.set()
-    try:
-        if future.set_running_or_notify_cancel():
-            future.set_result(call())
-    except BaseException as error:  # the caller gets it
-        future.set_exception(error)
-    finally:
-        ours.over.set()

@@ -23,7 +23,7 @@ _APPLIANCE: Final = (
             "room": "the room it will join",
             "version": "of alto",
             "pid": "process id",
-            "restarted": "whether it took the place of a process that had grown (appliance.restarting)",
+            "restarted": "whether it took another process's place (appliance.restarting)",
         },
         "once for each boot or update; more often: something restarts it",
     ),
@@ -42,13 +42,15 @@ _APPLIANCE: Final = (
     Event(
         "appliance.restarting",
         "warning",
-        "Too much memory is in use: a fresh process takes over, under the same pid.",
+        "Too much memory is in use, or a sound driver does not answer: a fresh process takes over, under the same pid.",
         {
-            "reason": "memory_above_limit: in a quiet minute; memory_far_above_limit: there was none",
+            "reason": "memory_above_limit: in a quiet minute; memory_far_above_limit: there was none; device_stuck: a "
+            "call that opens or closes a sound device has not returned for half a minute",
             "rss_mb": "memory in use, MiB",
             "limit_mb": "supervisor.restart_rss_mb",
+            "stuck_s": "how long that call had lasted; 0: there was none",
         },
-        "never, or weeks apart; daily: the connection breaks hundreds of times a day",
+        "never, or weeks apart; daily: the connection breaks hundreds of times a day, or a sound card is broken",
     ),
     Event(
         "appliance.stopping",

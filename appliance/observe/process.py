@@ -36,6 +36,12 @@ def read_process(at: float, proc: Path = PROC) -> ProcessReading:
     )
 
 
+def held_by_kernel(proc: Path = PROC) -> bool:
+    """Whether one of its threads is in a call that not even SIGKILL ends (state D): mostly for a moment, for a disk;
+    for ever in a driver that hangs. Until it returns the process can neither end nor become another one. Any thread."""
+    return any(_thread_state(task) == "D" for task in (proc / "task").glob("*"))
+
+
 def cpu_ratio(before: ProcessReading, after: ProcessReading) -> float | None:
     """Processor time over the time between, 1.0 is one core; None when no time has passed."""
     passed_s = after.at - before.at
@@ -50,10 +56,22 @@ def _rss_bytes(proc: Path) -> int | None:
 
 
 def _threads(proc: Path) -> int | None:
-    try:  # after the command's name, which may hold anything, num_threads is the 18th word
-        return int((proc / "stat").read_text().rpartition(")")[2].split()[17])
+    try:
+        return int(_stat(proc)[17])  # num_threads
     except (OSError, ValueError, IndexError):
         return None
+
+
+def _thread_state(task: Path) -> str:
+    try:
+        return _stat(task)[0]
+    except (OSError, IndexError):  # it has ended meanwhile
+        return ""
+
+
+def _stat(proc: Path) -> list[str]:
+    """The words after the command's name, which may hold anything."""
+    return (proc / "stat").read_text().rpartition(")")[2].split()
 
 
 def _fds(proc: Path) -> int | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 
 from appliance.audio.worker import DeviceWorker
 from tests.harness.aio import run
+from tests.harness.wait import until
 
 
 def test_calls_run_one_after_the_other_and_not_on_the_loop_thread() -> None:
@@ -42,6 +44,21 @@ def test_a_call_that_hangs_keeps_the_others_waiting_for_a_while_only() -> None:
         assert not hung.done()
         never.set()
         assert await hung
+
+    run(story())
+
+
+def test_it_tells_how_long_a_call_has_not_returned() -> None:
+    async def story() -> None:
+        worker, never = DeviceWorker(patience_s=0.03), threading.Event()
+        assert worker.stuck_s == 0
+        since_s = time.monotonic()
+        hung = worker.submit(lambda: never.wait(5))
+        assert await worker.submit(lambda: worker.stuck_s) >= 0.03, "the other one's, not its own"
+        assert 0.03 <= worker.stuck_s <= time.monotonic() - since_s
+        never.set()
+        assert await hung
+        until(lambda: worker.stuck_s == 0, 1.0, "the thread to end")
 
     run(story())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +15,10 @@ import structlog
 
 from appliance.observe.metrics import MetricsReporter, NoMetrics
 from appliance.observe.pauses import GcPauses
-from appliance.observe.process import ProcessReading, cpu_ratio, read_process
+from appliance.observe.process import ProcessReading, cpu_ratio, held_by_kernel, read_process
+from tests.harness.processes import end, spawn
 from tests.harness.vtime import LoopClock, run_jumping
+from tests.harness.wait import until
 
 
 class Source:
@@ -158,6 +161,24 @@ def test_without_proc_the_figures_are_unknown() -> None:
     reading = read_process(1.0, Path("/nonexistent"))
     assert (reading.rss_bytes, reading.threads, reading.fds) == (None, None, None)
     assert cpu_ratio(reading, reading) is None
+
+
+def test_a_thread_that_cannot_be_ended_is_seen(tmp_path: Path) -> None:
+    """Who starts a program waits in state D until that has been loaded; here it first waits for a writer of a pipe."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    opens = "[(os.POSIX_SPAWN_OPEN, 0, sys.argv[1], os.O_RDONLY, 0)]"
+    words = f"import os, sys; os.posix_spawn('/bin/true', ['true'], {{}}, file_actions={opens})"
+    one = spawn([sys.executable, "-c", words, pipe])
+    try:
+        proc = Path(f"/proc/{one.pid}")
+        until(lambda: held_by_kernel(proc), 10.0, "the wait")
+        with pipe.open("w"):
+            until(lambda: not held_by_kernel(proc), 10.0, "its end")
+        assert one.wait(10.0) == 0
+    finally:
+        end(one)
+    assert not held_by_kernel(tmp_path)
 
 
 def test_garbage_collections_are_timed_and_the_long_ones_counted() -> None:
