@@ -35,6 +35,7 @@ _CONTINUE: Final = 0
 START_S: Final = 1.0  # the slowest start seen, a suspended PulseAudio sink, took 0.45 s
 LATENCIES: Final = (1.0, 2.0, 4.0)  # times what was asked: some plugins never start on the shortest buffer
 DELAY_MAX_S: Final = 1.0  # what time stamps say beyond that is no delay: some plugins leave them unset
+NO_SOUND_SERVER: Final = (errno.ECONNREFUSED, errno.EHOSTDOWN)  # PulseAudio's and PipeWire's plugins (measured)
 CLOSE_S: Final = 1.0  # closing a pulled card returns at once (measured); a driver that hangs is left behind
 
 
@@ -148,6 +149,9 @@ class PortAudioBackend:
             return DeviceMissing(f"{what} is not there", fix='plug it in, or see "alto devices"', detail=detail)
         if why in (errno.EACCES, errno.EPERM):
             return DeviceMissing(f"{what} may not be opened by this user", fix="add the user to group audio")
+        if why in NO_SOUND_SERVER:
+            fix = 'name the card itself (plughw:CARD=…, see "alto devices"), or start that server as this user'
+            return DeviceMissing(f"{what} is a sound server's, and none runs for this user", fix=fix, detail=detail)
         return DeviceLost(f"{what}: {os.strerror(why)}", fix='see "alto devices"', detail=detail)
 
     def _text(self, code: int) -> str:

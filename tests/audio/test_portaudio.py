@@ -9,8 +9,10 @@ import threading
 import pytest
 
 from appliance.audio.portaudio import PortAudioBackend
+from appliance.errors import DeviceMissing
 from appliance.ports import Block, StreamSpec
 from appliance.realtime import PRIORITY
+from tests.harness.oddsound import defined
 from tests.harness.sound import VirtualSound
 from tests.harness.wait import until
 
@@ -35,6 +37,18 @@ class Stalled:
     @property
     def policy(self) -> int:
         return os.sched_getscheduler(self.thread_id)
+
+
+@pytest.mark.device
+def test_a_sound_server_that_does_not_run_is_told_from_a_card_that_is_away(sound: VirtualSound) -> None:
+    """PulseAudio's; PipeWire's plugin, which cannot be installed beside it, says "host is down" instead."""
+    nowhere = sound.directory / "nowhere"
+    with (
+        defined(sound, f'pcm.away {{ type pulse server "unix:{nowhere}" }}'),
+        pytest.raises(DeviceMissing, match="'away' is a sound server's, and none runs for this user") as caught,
+    ):
+        PortAudioBackend().open_playback(StreamSpec("away", 48_000, 1, 480, 0.02), lambda _block, _underflowed: None)
+    assert "plughw:CARD=…" in caught.value.fix
 
 
 @pytest.mark.device
