@@ -94,8 +94,7 @@ class Crossing:
         capture.buffer.data_ptr = buffer.ctypes.data
         capture.buffer.sample_rate, capture.buffer.num_channels = source.sample_rate, 1
         capture.buffer.samples_per_channel = frame_samples
-        words = request.SerializeToString()
-        microphone = Microphone(buffer, lambda: self._ask(words))
+        microphone = Microphone(buffer, self._asker(request.SerializeToString()))
         self._microphones[number] = microphone
         return microphone
 
@@ -106,7 +105,7 @@ class Crossing:
             request = self._new_request()
             request.enable_remote_track_publication.track_publication_handle = publication._ffi_handle.handle
             request.enable_remote_track_publication.enabled = flows
-            self._ask(request.SerializeToString())
+            self._asker(request.SerializeToString())()
         except AttributeError as err:
             _unknown(err)
         except NetworkError:  # it left the room meanwhile: there is nothing to be sent
@@ -118,14 +117,20 @@ class Crossing:
             if known is microphone and not microphone.busy:  # else the native part may still read its frame
                 del self._microphones[number]
 
-    def _ask(self, words: bytes) -> None:
-        """A request whose answer says nothing that is not known."""
+    def _asker(self, words: bytes) -> Callable[[], None]:
+        """Makes that request at each call, a hundred times a second for a microphone: its arguments are made once. The
+        answer says nothing that is not known."""
         data = ctypes.cast(ctypes.c_char_p(words), ctypes.POINTER(ctypes.c_ubyte))
         answer, size = ctypes.POINTER(ctypes.c_ubyte)(), ctypes.c_size_t()
-        handle = self._request(data, len(words), ctypes.byref(answer), ctypes.byref(size))
-        if not handle:
-            raise NetworkError("the SDK refused a request")
-        self._drop(handle)
+        arguments = (data, len(words), ctypes.byref(answer), ctypes.byref(size))
+
+        def ask() -> None:
+            handle = self._request(*arguments)
+            if not handle:
+                raise NetworkError("the SDK refused a request")
+            self._drop(handle)
+
+        return ask
 
     # ---- on a native thread --------------------------------------------------------------------------------------
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import threading
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +28,13 @@ class Client:
         self.freed: list[int] = []
         self.passed: list[FfiEvent] = []
         self.queue = SimpleNamespace(put=self.passed.append)
-        self._ffi_lib = SimpleNamespace(livekit_ffi_request=None, livekit_ffi_drop_handle=self.freed.append)
+        self.asked: list[FfiRequest] = []
+        self.refuses = False
+        self._ffi_lib = SimpleNamespace(livekit_ffi_request=self._answer, livekit_ffi_drop_handle=self.freed.append)
+
+    def _answer(self, data: Any, size: int, *_answer: Any) -> int:
+        self.asked.append(FfiRequest.FromString(ctypes.string_at(data, size)))
+        return 0 if self.refuses else len(self.asked)
 
     def tell_frame(self, handle: int, frame: Samples, buffer: int) -> None:
         event = FfiEvent()
@@ -75,16 +83,37 @@ def test_a_stream_or_a_source_of_another_sdk_goes_the_public_way() -> None:
     assert crossing.microphone(other, 480) is None
 
 
-def test_the_server_is_asked_to_send_a_track_or_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    crossing, asked = Crossing(Client(), FfiRequest), []
-    monkeypatch.setattr(crossing, "_ask", lambda words: asked.append(FfiRequest.FromString(words)))
+def test_the_server_is_asked_to_send_a_track_or_nothing_of_it() -> None:
+    client = Client()
+    crossing = Crossing(client, FfiRequest)
     crossing.let_flow(VOICE, False)
     crossing.let_flow(VOICE, True)
-    wishes = [request.enable_remote_track_publication for request in asked]
+    wishes = [request.enable_remote_track_publication for request in client.asked]
     assert [(wish.track_publication_handle, wish.enabled) for wish in wishes] == [(7, False), (7, True)]
+    assert client.freed == [1, 2], "the answers"
     crossing.let_flow(SimpleNamespace(), False)
-    Crossing(Client(), SimpleNamespace).let_flow(VOICE, False)
-    assert len(asked) == 2, "another SDK is asked for nothing"
+    Crossing(client, SimpleNamespace).let_flow(VOICE, False)
+    assert len(client.asked) == 2, "another SDK is asked for nothing"
+
+
+def test_a_microphones_request_is_the_same_each_time_and_a_refusal_is_told() -> None:
+    async def story() -> None:
+        client = Client()
+        source = SimpleNamespace(_ffi_handle=SimpleNamespace(handle=5), sample_rate=48_000)
+        microphone = Crossing(client, FfiRequest).microphone(source, FRAME.size)
+        assert microphone is not None
+        for _ in range(2):
+            await microphone.send(FRAME)
+            microphone.taken("")
+        first, second = (request.capture_audio_frame for request in client.asked)
+        assert first == second
+        assert (first.source_handle, first.buffer.samples_per_channel) == (5, FRAME.size)
+        assert ctypes.string_at(first.buffer.data_ptr, FRAME.nbytes) == FRAME.tobytes()
+        client.refuses = True
+        with pytest.raises(NetworkError, match="refused"):
+            await microphone.send(FRAME)
+
+    run(story())
 
 
 def test_a_frame_waits_until_the_one_before_was_taken() -> None:
