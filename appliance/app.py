@@ -20,7 +20,7 @@ from appliance.audio.portaudio import PortAudioBackend
 from appliance.audio.worker import DeviceWorker
 from appliance.clock import SystemClock
 from appliance.errors import AltoError
-from appliance.leg import Losses
+from appliance.leg import Losses, Reserves
 from appliance.network.entrance import entrance
 from appliance.network.server import EmbeddedServer, find_binary
 from appliance.network.servertime import ServerTime
@@ -282,6 +282,7 @@ class Sessions:
         self._backend = PortAudioBackend()
         self._worker = DeviceWorker()
         self._losses = Losses()
+        self._reserves = Reserves()
         self._server: EmbeddedServer | None = None
         self._tokens: TokenSource | None = None
 
@@ -305,6 +306,7 @@ class Sessions:
             connect_s=settings.livekit.connect_timeout_s,
             device_retry_s=settings.supervisor.device_retry_s,
             losses=self._losses,
+            reserves=self._reserves,
             on_change=on_change,
             on_rejected=self._tokens.invalidate,
         )

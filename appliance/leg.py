@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import structlog
 
 from appliance.audio.cards import last_plugged_ns
+from appliance.audio.reserve import Reserve
 from appliance.errors import AltoError, AudioError, DeviceLost
 from appliance.ports import AudioStream, BlockingCalls, Clock, Leg, LegReport, LegState
 
@@ -40,8 +41,14 @@ Losses = dict[Leg, Loss]
 anew meanwhile."""
 
 
+Reserves = dict[Leg, Reserve]
+"""What was learned of each leg's device. It outlives a session too."""
+
+
 class Handler(Protocol):
     """`AudioInputHandler` or `AudioOutputHandler`. `open` and `close` block: on the device worker only."""
+
+    latency_times: int
 
     def open(self) -> None: ...
 
@@ -55,6 +62,12 @@ class Handler(Protocol):
 
     @property
     def last_block_at(self) -> float | None: ...
+
+    @property
+    def latency_s(self) -> float: ...
+
+    @property
+    def accidents(self) -> int: ...
 
 
 class AudioLeg:
@@ -71,10 +84,11 @@ class AudioLeg:
         retry_s: float,
         on_change: Callable[[], None],
         losses: Losses | None = None,
+        reserves: Reserves | None = None,
         last_plugged: Callable[[], int] = last_plugged_ns,
     ) -> None:
-        """`losses`: those of the session before; changed by this one. None: it remembers for itself. `last_plugged`:
-        another number after each card that came or went; quick, asked on the loop."""
+        """`losses`, `reserves`: those of the session before; changed by this one. None: it remembers for itself.
+        `last_plugged`: another number after each card that came or went; quick, asked on the loop."""
         self.leg = leg
         self.handler = handler
         self.retry_s = retry_s
@@ -87,6 +101,7 @@ class AudioLeg:
         self._watched_since = 0.0
         self._looked_at = 0.0
         self._losses: Losses = {} if losses is None else losses
+        self._reserve = ({} if reserves is None else reserves).setdefault(leg, Reserve())
         if not enabled:
             self._losses.pop(leg, None)  # whoever switches it on again asks for something new
         self._try_at = 0.0
@@ -113,6 +128,7 @@ class AudioLeg:
         if self._opening is None:
             self._outdated = False
             self._plugged_when_tried = self._last_plugged()
+            self.handler.latency_times = self._reserve.times
             self._opening = self._worker.submit(self.handler.open)
         await asyncio.wait({self._opening}, timeout=OPEN_S)
         self._take_up()
@@ -136,6 +152,8 @@ class AudioLeg:
             fix = "is it plugged in? alto takes it up again by itself"
             self._lose(DeviceLost(f"{self.leg} device {self.handler.device!r} {what}", fix=fix))
             self._start(self._close_handler())
+        elif self._state is LegState.OK and self._reserve.look(self.handler.accidents, now):
+            self._hold_more()
         elif self._state is LegState.MISSING:
             if self._last_plugged() != self._plugged_when_tried:
                 self._plugged_when_tried = self._last_plugged()
@@ -148,6 +166,7 @@ class AudioLeg:
         takes the new settings anyway."""
         if self._closed or not self._begun or self._state is LegState.OFF:
             return
+        self._reserve.begin_anew()
         if self._hangs:
             self._outdated = True  # two calls in one driver at a time would be one too many
         else:
@@ -210,6 +229,28 @@ class AudioLeg:
             self._state, self._switching = LegState.MISSING, True
         await self.open_or_wait()
 
+    def _hold_more(self) -> None:
+        """The device runs dry again and again: have it hold more, unless alto.yaml says how much."""
+        before_s, self.handler.latency_times = self.handler.latency_s, self._reserve.times
+        before_ms, latency_ms = round(1000 * before_s, 1), round(1000 * self.handler.latency_s, 1)
+        named = latency_ms == before_ms
+        key = f"audio.{self.leg}.latency_ms"
+        fix = (
+            f"raise {key}, or leave it away: alto then finds it"
+            if named
+            else f"to begin with it: {key}: {latency_ms:g}"
+        )
+        log.warning(
+            "audio.ran_dry",
+            leg=self.leg,
+            device=self.handler.device,
+            before_ms=before_ms,
+            latency_ms=latency_ms,
+            fix=fix,
+        )
+        if not named:
+            self._start(self._reopen())
+
     async def _close_handler(self) -> None:
         device, closing = self.handler.device, self._worker.submit(self.handler.close)
         done, _ = await asyncio.wait({closing}, timeout=CLOSE_S)  # not wait_for: it would drop a call that must be made
@@ -229,6 +270,7 @@ class AudioLeg:
 
     def _found(self) -> None:
         now = self._clock.monotonic()
+        self._reserve.opened(self.handler.accidents)
         self._state, self._error, self._watched_since, self._switching = LegState.OK, None, now, False
         loss = self._losses.pop(self.leg, None)
         if loss is not None:

@@ -15,7 +15,7 @@ from appliance.audio.processing import ProcessedFrames, Treatment
 from appliance.audio.worker import DeviceWorker
 from appliance.clock import SystemClock
 from appliance.errors import NetworkError, Rejected
-from appliance.leg import AudioLeg, Handler, Losses
+from appliance.leg import AudioLeg, Handler, Losses, Reserves
 from appliance.network.manager import LiveKitNetworkManager
 from appliance.ports import (
     AudioBackend,
@@ -83,7 +83,8 @@ class AudioClientOrchestrator:
 
     `AudioClientOrchestrator(url, token, config)` is a whole client, as in the description; what the appliance hands
     in by keyword are the ports. With `tolerant` a sound device that fails does not fail `connect()`: the leg is
-    reported MISSING and `tend()` tries it again; `losses` are those of the session before. Loop thread only.
+    reported MISSING and `tend()` tries it again; `losses` and `reserves` are those of the session before. Loop thread
+    only.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class AudioClientOrchestrator:
         connect_s: float = CONNECT_S,
         device_retry_s: float = 1.0,
         losses: Losses | None = None,
+        reserves: Reserves | None = None,
         on_change: Callable[[], None] = lambda: None,
         on_rejected: Callable[[], None] = lambda: None,
     ) -> None:
@@ -158,6 +160,7 @@ class AudioClientOrchestrator:
                 retry_s=device_retry_s,
                 on_change=on_change,
                 losses=losses,
+                reserves=reserves,
             )
             for leg in Leg
         }

@@ -13,7 +13,7 @@ import structlog
 from appliance.audio.config import AudioConfig
 from appliance.audio.input_handler import AudioInputHandler
 from appliance.errors import DeviceLost
-from appliance.leg import CLOSE_S, OPEN_S, AudioLeg
+from appliance.leg import CLOSE_S, OPEN_S, AudioLeg, Reserves
 from appliance.ports import Leg, LegState
 from tests.fakes.backend import FakeBackend, usb_card
 from tests.fakes.worker import HangingWorker
@@ -25,12 +25,12 @@ BLOCK_S = 0.01
 class Bench:
     """A microphone's leg on a fake card, tended as the supervisor does."""
 
-    def __init__(self) -> None:
+    def __init__(self, reserves: Reserves | None = None, latency_ms: float | None = None) -> None:
         self.backend = FakeBackend([usb_card("Device"), usb_card("Other")])
         self.worker = HangingWorker()
         self.plugged = 1
         clock = LoopClock()
-        config = AudioConfig(input_device="plughw:CARD=Device")
+        config = AudioConfig(input_device="plughw:CARD=Device", input_latency_ms=latency_ms)
         self.handler = AudioInputHandler(config=config, backend=self.backend, clock=clock)
         self.leg = AudioLeg(
             Leg.INPUT,
@@ -40,6 +40,7 @@ class Bench:
             clock=clock,
             retry_s=1.0,
             on_change=lambda: None,
+            reserves=reserves,
             last_plugged=lambda: self.plugged,
         )
         self.lines: list[Any] = []
@@ -63,8 +64,8 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def bench() -> AsyncIterator[Bench]:
-    one = Bench()
+async def bench(reserves: Reserves | None = None, latency_ms: float | None = None) -> AsyncIterator[Bench]:
+    one = Bench(reserves, latency_ms)
     with structlog.testing.capture_logs() as one.lines:
         yield one
         await one.leg.close()
@@ -237,5 +238,54 @@ def test_a_driver_that_does_not_let_go_is_told_and_its_device_closed_all_the_sam
             await it.passes(1.5)
             assert it.state is LegState.OK
             assert len(it.backend.streams) == 1
+
+    run_jumping(story())
+
+
+def test_a_device_that_runs_dry_again_and_again_is_asked_to_hold_more_until_that_is_enough() -> None:
+    async def story() -> None:
+        async with bench() as it:
+            it.backend.needs("Device", 0.05)
+            await it.leg.open()
+            await it.passes(60)
+            assert [round(spec.latency_s, 3) for spec in it.backend.opened] == [0.02, 0.04, 0.08]
+            assert it.said() == ["audio.opened", "audio.ran_dry", "audio.opened", "audio.ran_dry", "audio.opened"]
+            told = [line for line in it.lines if line["event"] == "audio.ran_dry"]
+            assert [(line["before_ms"], line["latency_ms"]) for line in told] == [(20.0, 40.0), (40.0, 80.0)]
+            assert told[-1]["fix"] == "to begin with it: audio.input.latency_ms: 80"
+            assert it.state is LegState.OK
+
+    run_jumping(story())
+
+
+def test_the_next_session_begins_with_what_was_learned_and_other_settings_without() -> None:
+    async def story() -> None:
+        reserves = Reserves()
+        for asked_s in (0.02, 0.04):
+            async with bench(reserves) as it:
+                it.backend.needs("Device", 0.04)
+                await it.leg.open()
+                assert it.backend.opened[-1].latency_s == pytest.approx(asked_s)
+                await it.passes(10)
+                assert it.backend.opened[-1].latency_s == pytest.approx(0.04)
+        async with bench(reserves) as it:
+            await it.leg.open()
+            it.leg.reopen()
+            await it.passes(1)
+            assert it.backend.opened[-1].latency_s == pytest.approx(0.02)
+
+    run_jumping(story())
+
+
+def test_a_buffer_that_alto_yaml_names_stays_and_that_it_is_too_small_is_told() -> None:
+    async def story() -> None:
+        async with bench(latency_ms=30.0) as it:
+            it.backend.needs("Device", 0.05)
+            await it.leg.open()
+            await it.passes(60)
+            assert [spec.latency_s for spec in it.backend.opened] == [0.03]
+            told = [line for line in it.lines if line["event"] == "audio.ran_dry"]
+            assert [(line["before_ms"], line["latency_ms"]) for line in told] == [(30.0, 30.0)] * 2
+            assert "raise audio.input.latency_ms" in told[0]["fix"]
 
     run_jumping(story())

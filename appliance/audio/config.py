@@ -68,7 +68,7 @@ class AudioConfig:
     max_streams: int = 8
     """How many voices are played at once; of more, those that spoke last."""
     input_latency_ms: float | None = None
-    """Asked of the device; None: twice the block, and no less than 15 ms."""
+    """Asked of the device; None: twice the block, and no less than 15 ms; more where it runs dry (`reserve.py`)."""
     output_latency_ms: float | None = None
     input_control: HardwareLevel | None = None
     """The sound card's own volume for the microphone, set at each open; None: left as it is."""
@@ -110,7 +110,9 @@ class AudioConfig:
         """Length of a block of that device."""
         return self.block_samples(direction) / self.sample_rate
 
-    def latency_s(self, direction: Direction) -> float:
-        """How much sound that device is asked to hold."""
+    def latency_s(self, direction: Direction, times: int = 1) -> float:
+        """How much sound that device is asked to hold: what is named, else so many times the usual."""
         own_ms = self.input_latency_ms if direction is Direction.INPUT else self.output_latency_ms
-        return own_ms / 1000 if own_ms is not None else max(LATENCY_MIN_S, LATENCY_BLOCKS * self.block_s(direction))
+        if own_ms is not None:
+            return own_ms / 1000
+        return times * max(LATENCY_MIN_S, LATENCY_BLOCKS * self.block_s(direction))

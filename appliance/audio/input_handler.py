@@ -29,6 +29,8 @@ class AudioInputHandler:
     def __init__(self, *, config: AudioConfig, backend: AudioBackend, clock: Clock) -> None:
         self.config = config
         """Taken up by the next `open`; `sample_rate` must stay what it was."""
+        self.latency_times = 1
+        """As often as usual is the device to hold what is usual; taken up by the next `open`."""
         self.frames: Final = FrameRing(max(round(WAITING_S * config.sample_rate), 2 * config.samples_per_channel))
         """What was captured and nobody has taken yet; 100 ms, the oldest go."""
         self._captured = Envelope(config.sample_rate)
@@ -53,7 +55,7 @@ class AudioInputHandler:
         """Open and start; what was open is closed first. Raises AudioError. Blocks."""
         self.close()
         config = self.config
-        self._callbacks.opened(config.block_s(Direction.INPUT), config.latency_s(Direction.INPUT))
+        self._callbacks.opened(config.block_s(Direction.INPUT), self.latency_s)
         self._forget_times()
         self._stream = stream = open_first(
             backend=self._backend,
@@ -61,6 +63,7 @@ class AudioInputHandler:
             direction=Direction.INPUT,
             config=config,
             callback=self._audio_callback,
+            times=self.latency_times,
         )
         set_hardware_level(self._backend, stream, Direction.INPUT, config.input_control)
         self._converter = CaptureConverter(
@@ -96,6 +99,16 @@ class AudioInputHandler:
     def stream(self) -> AudioStream | None:
         """The device as it is open now; None while it is not."""
         return self._stream
+
+    @property
+    def latency_s(self) -> float:
+        """How much sound the device is asked to hold when it is opened next."""
+        return self.config.latency_s(Direction.INPUT, self.latency_times)
+
+    @property
+    def accidents(self) -> int:
+        """How often the device lost sound because it was not read in time, ever."""
+        return self._callbacks.xruns
 
     @property
     def last_block_at(self) -> float | None:

@@ -26,10 +26,11 @@ COMMON_RATES_HZ: Final = (48000, 44100, 32000, 16000, 96000, 8000)
 """What sound hardware is built for, best first; tried when a device does not say what it runs at."""
 
 
-def ladder(info: DeviceInfo, direction: Direction, config: AudioConfig) -> tuple[StreamSpec, ...]:
+def ladder(info: DeviceInfo, direction: Direction, config: AudioConfig, times: int = 1) -> tuple[StreamSpec, ...]:
     """The formats to try, best first: ours, then in stereo, then the device's own rates. Pure.
 
-    Where one side of the microphone is wanted, stereo comes first: asked for one channel, ALSA would mix.
+    Where one side of the microphone is wanted, stereo comes first: asked for one channel, ALSA would mix. `times`: as
+    often as usual is the device to hold what is usual.
     """
     most = info.input_channels if direction is Direction.INPUT else info.output_channels
     one_side = direction is Direction.INPUT and config.input_channel != "mix"
@@ -38,7 +39,7 @@ def ladder(info: DeviceInfo, direction: Direction, config: AudioConfig) -> tuple
     rates = [config.sample_rate, *(rate for rate in own if rate != config.sample_rate)]
     block_s = config.block_s(direction)
     return tuple(
-        StreamSpec(info.pcm, rate, count, max(1, round(block_s * rate)), config.latency_s(direction))
+        StreamSpec(info.pcm, rate, count, max(1, round(block_s * rate)), config.latency_s(direction, times))
         for rate in rates
         for count in channels
     )
@@ -56,13 +57,14 @@ def open_first(
     direction: Direction,
     config: AudioConfig,
     callback: CaptureCallback | PlaybackCallback,
+    times: int = 1,
 ) -> AudioStream:
-    """Open the device of that name in the first format it takes. On the device worker; blocks.
+    """Open the device of that name in the first format it takes. On the device worker; blocks. `times`: see `ladder`.
 
     Raises DeviceMissing, DeviceAmbiguous, DeviceBusy, DeviceLost; FormatUnsupported when it refused them all.
     """
     info = resolve(name, direction, backend.devices())
-    specs = ladder(info, direction, config)
+    specs = ladder(info, direction, config, times)
     for spec in specs:
         try:
             return _opener(backend, direction, callback)(spec)

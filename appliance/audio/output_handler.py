@@ -35,6 +35,8 @@ class AudioOutputHandler:
         """`sleep`: what the audio thread waits with when the device asks too early."""
         self.config = config
         """Taken up by the next `open`; `sample_rate` must stay what it was."""
+        self.latency_times = 1
+        """As often as usual is the device to hold what is usual; taken up by the next `open`."""
         self.reference = Reference(config.sample_rate)
         """What leaves the speaker, for an echo canceller."""
         self._backend = backend
@@ -53,7 +55,7 @@ class AudioOutputHandler:
         self.close()
         config = self.config
         block_s = config.block_s(Direction.OUTPUT)
-        self._callbacks.opened(block_s, config.latency_s(Direction.OUTPUT))
+        self._callbacks.opened(block_s, self.latency_s)
         self._hurry.opened(block_s)
         self._stream = stream = open_first(
             backend=self._backend,
@@ -61,6 +63,7 @@ class AudioOutputHandler:
             direction=Direction.OUTPUT,
             config=config,
             callback=self._audio_callback,
+            times=self.latency_times,
         )
         set_hardware_level(self._backend, stream, Direction.OUTPUT, config.output_control)
         self._source.restart()
@@ -90,6 +93,16 @@ class AudioOutputHandler:
     def stream(self) -> AudioStream | None:
         """The device as it is open now; None while it is not."""
         return self._stream
+
+    @property
+    def latency_s(self) -> float:
+        """How much sound the device is asked to hold when it is opened next."""
+        return self.config.latency_s(Direction.OUTPUT, self.latency_times)
+
+    @property
+    def accidents(self) -> int:
+        """How often the device ran dry, ever."""
+        return self._callbacks.xruns
 
     @property
     def last_block_at(self) -> float | None:

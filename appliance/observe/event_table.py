@@ -377,6 +377,21 @@ _SOUND: Final = (
         "outage_s close to how long it was unplugged",
     ),
     Event(
+        "audio.ran_dry",
+        "warning",
+        "The device ran dry (input: was not read in time) again and again; it is opened anew with a buffer twice as "
+        "long, unless alto.yaml names its length.",
+        {
+            "leg": _LEG,
+            "device": "the ALSA name",
+            "before_ms": "the buffer that was asked for",
+            "latency_ms": "what is asked for from now on, until the settings change or alto starts anew; the same: "
+            "alto.yaml names it",
+            "fix": _FIX,
+        },
+        "never; once or twice after a start: this hardware needs it",
+    ),
+    Event(
         "audio.level_failed",
         "warning",
         "The sound card's own volume could not be set; the sound goes on as loud as it is.",

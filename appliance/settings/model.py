@@ -242,7 +242,7 @@ class InputSettings(Section):
         le=1000,
         strict=False,
         description="Buffer asked of the sound card, in ms. Less delay when small, clicks when too small. Default: "
-        "twice the block, and no less than 15.",
+        "twice the block, and no less than 15; more once the device ran dry again and again.",
     )
     mixer: HardwareMixer = Field(
         default_factory=HardwareMixer, description="The sound card's own control for the microphone."
@@ -273,7 +273,7 @@ class OutputSettings(Section):
         le=1000,
         strict=False,
         description="Buffer asked of the sound card, in ms. Less delay when small, gaps when too small. Default: "
-        "twice the block, and no less than 15.",
+        "twice the block, and no less than 15; more once the device ran dry again and again.",
     )
     block_ms: BlockMs | None = Field(
         None,

@@ -94,6 +94,7 @@ class _Socket:
     stopped: bool = False
     hang: Hang | None = None
     held_by: str = ""
+    enough_s: float = 0.0
     refused_rates: frozenset[int] = frozenset()
     refused_channels: frozenset[int] = frozenset()
     source: Source = silence
@@ -248,6 +249,10 @@ class FakeBackend:
         socket.refused_rates |= frozenset(rates)
         socket.refused_channels |= frozenset(channels)
 
+    def needs(self, name: str, latency_s: float) -> None:
+        """Asked to hold less than that, the device has an accident in each block."""
+        self._socket(name).enough_s = latency_s
+
     def fail_next(self, direction: Direction, *errors: AltoError) -> None:
         """The next opens in that direction raise these, one each."""
         self._next_failures[direction].extend(errors)
@@ -334,11 +339,12 @@ class FakeBackend:
     def _tick(self, stream: FakeStream, callback: Callable[[Block, bool], None]) -> None:
         spec, socket = stream.spec, stream.socket
         self.blocks[stream.direction] += 1
+        accident = spec.latency_s < socket.enough_s
         if stream.direction is Direction.INPUT:
-            callback(socket.source(stream.position_frames, spec.block_frames, spec.channels, spec.rate_hz), False)
+            callback(socket.source(stream.position_frames, spec.block_frames, spec.channels, spec.rate_hz), accident)
         else:
             out = np.full((spec.block_frames, spec.channels), UNFILLED)
-            callback(out, False)
+            callback(out, accident)
             socket.heard.append(out)
         stream.position_frames += spec.block_frames
         stream.due_s += stream.block_s
