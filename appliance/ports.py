@@ -313,7 +313,7 @@ class RoomConnection(Protocol):
 
     async def send(self, frame: Samples) -> None:
         """Hand one 10 ms frame to the encoder, which may take it later: what befalls it then, the next call raises.
-        Raises NetworkError when the session ended."""
+        Raises NetworkError when the session ended, Stalled when the encoder has taken nothing for 2 s."""
         ...
 
     async def stats(self) -> LinkStats: ...

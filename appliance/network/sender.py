@@ -19,7 +19,7 @@ import numpy as np
 import structlog
 from livekit import rtc
 
-from appliance.errors import NetworkError, Rejected
+from appliance.errors import NetworkError, Rejected, Stalled
 from appliance.network import explain
 from appliance.network import stats as counters
 from appliance.network.crossing import Crossing, Microphone
@@ -29,6 +29,7 @@ log = structlog.get_logger()
 
 RATES_HZ: Final = (8000, 16000, 24000, 32000, 48000)  # whole samples in 10 ms, and what the encoder takes
 PUBLISH_TIMEOUT_S: Final = 5.0  # 0.02 s measured; the server's answer may be lost while the connection breaks
+SEND_TIMEOUT_S: Final = 2.0  # 0.4 ms measured; a busy board may take a hundred times that, not five thousand
 SETTLE_S: Final = 1.0  # after `reconnected`, until the new sender shows in the statistics
 
 
@@ -79,16 +80,26 @@ class Sender:
             raise NetworkError(f"the microphone could not be published: {explain.scrub(err.message)}") from None
 
     async def send(self, frame: Samples) -> None:
-        """One frame of 10 ms, shape (samples,) int16, to the encoder. Raises ValueError for another size."""
+        """One frame of 10 ms, shape (samples,) int16, to the encoder. Raises ValueError for another size, Stalled."""
         if frame.shape != (self._frame_samples,) or frame.dtype != np.int16:
             raise ValueError(f"a frame is {self._frame_samples} int16 samples, not {frame.shape} {frame.dtype}")
         if self._source is None:
             raise NetworkError("no microphone is published")
+        if self._microphone is not None and not self._microphone.busy:
+            await self._microphone.send(frame)  # does not wait: nearly all frames, and a timer for each costs 25 µs
+            return
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self._send_in_turn(self._source, frame)
+        except TimeoutError:
+            raise Stalled(f"the encoder took no frame for {SEND_TIMEOUT_S:g} s") from None
+
+    async def _send_in_turn(self, source: rtc.AudioSource, frame: Samples) -> None:
+        """When the encoder has taken the one before."""
         if self._microphone is not None:
             await self._microphone.send(frame)
-            return
-        rate_hz = self._source.sample_rate
-        await self._source.capture_frame(rtc.AudioFrame(frame.tobytes(), rate_hz, 1, self._frame_samples))
+        else:
+            await source.capture_frame(rtc.AudioFrame(frame.tobytes(), source.sample_rate, 1, self._frame_samples))
 
     async def match(self) -> None:
         """After a reconnect: one track if there was one, and it is sent. Raises NetworkError."""

@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from appliance.errors import AttemptTimedOut, Evicted, NetworkError, Rejected, ServerClosed, Unreachable
+from appliance.errors import AttemptTimedOut, Evicted, NetworkError, Rejected, ServerClosed, Stalled, Unreachable
 from appliance.network.seats import Seats
 from appliance.ports import Answer as Presence
 from appliance.ports import LinkStats, RemoteVoice, RoomListener, Samples
@@ -32,6 +32,7 @@ GIVES_UP_AFTER_FREEZE_S: Final = 120.0
 SILENT_CONNECT_S: Final = 32.0  # the native connect to a port that accepts and says nothing
 QUIET_S: Final = 2.0  # the longest that nothing comes over a living path: connectivity checks alone, measured
 CHECK_BYTES: Final = 100
+SEND_S: Final = 2.0  # as the real one: so long the encoder may take nothing
 KNOCK_S: Final = 1.5  # as the real one: a silent server costs this much
 KEPT_FRAMES: Final = 100  # of what a session sent; bounded, because simulations run for years
 
@@ -420,7 +421,8 @@ class FakeRoom:
         if frame.shape != (self._frame_samples,) or frame.dtype != np.int16:
             raise ValueError(f"a frame is {self._frame_samples} int16 samples, not {frame.shape} {frame.dtype}")
         if self.server.sends_stuck:
-            await asyncio.Event().wait()  # until the caller gives up
+            await asyncio.sleep(SEND_S)
+            raise Stalled("the encoder takes nothing")
         self.sent_frames += 1
         self.sent.append(frame.copy())
         if not self.muffled:

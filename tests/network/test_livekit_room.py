@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
+import numpy as np
 import pytest
 from livekit import rtc
 
-from appliance.errors import ServerClosed
+from appliance.errors import ServerClosed, Stalled
 from appliance.network.knock import knock
 from appliance.network.livekit_room import LiveKitRoom
+from appliance.network.sender import SEND_TIMEOUT_S
 from tests.contracts.rooms import Listener
 from tests.harness.aio import run
 from tests.harness.server import LiveKitServer
@@ -38,6 +43,40 @@ def test_a_session_that_ends_without_a_reason_is_told_to_be_over(livekit_server:
         room._room.emit("connection_state_changed", rtc.ConnectionState.CONN_DISCONNECTED)
         await until_async(lambda: listener.closed_by, 3.0, "the end of the session")
         assert isinstance(listener.closed_by, ServerClosed)
+        await room.disconnect()
+
+    run(story())
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.parametrize("direct", [True, False])
+def test_an_encoder_that_takes_nothing_is_told_and_frames_go_on_when_it_does(
+    livekit_server: LiveKitServer, monkeypatch: pytest.MonkeyPatch, direct: bool
+) -> None:
+    """`direct`: past the SDK's queue. The encoder is made to look so; it has never been seen to."""
+    frame = np.zeros(480, np.int16)
+
+    async def never(_frame: Any) -> None:
+        await asyncio.Event().wait()
+
+    async def story() -> None:
+        room = LiveKitRoom(sample_rate=48_000, direct=direct)
+        await room.connect(livekit_server.url, livekit_server.token("kitchen", "stuck"), Listener(), deadline_s=5)
+        await room.publish_microphone(rate_hz=48_000)
+        await room.send(frame)
+        sender = room._sender
+        with monkeypatch.context() as patched:
+            if sender._microphone is not None:
+                microphone = sender._microphone
+                await until_async(lambda: not microphone.busy, 3.0, "the first frame to be taken")
+                patched.setattr(microphone, "busy", True)
+            else:
+                patched.setattr(sender._source, "capture_frame", never)
+            with pytest.raises(Stalled, match="took no frame"):
+                await asyncio.wait_for(room.send(frame), SEND_TIMEOUT_S + 2.0)
+        for _ in range(3):
+            await room.send(frame)
         await room.disconnect()
 
     run(story())
