@@ -289,3 +289,22 @@ def test_a_buffer_that_alto_yaml_names_stays_and_that_it_is_too_small_is_told() 
             assert "raise audio.input.latency_ms" in told[0]["fix"]
 
     run_jumping(story())
+
+
+def test_accidents_before_a_device_was_away_say_nothing_of_it_now() -> None:
+    async def story() -> None:
+        async with bench() as it:
+            await it.leg.open()
+            it.backend.needs("Device", 0.05)
+            await it.passes(2.5)  # the third second with an accident has begun
+            it.backend.unplug("Device")
+            it.leg.tend()
+            await it.passes(0.1)
+            it.backend.plug(usb_card("Device"))
+            await it.passes(2)
+            assert it.state is LegState.OK
+            it.backend.needs("Device", 0.05)
+            await it.passes(0.5)
+            assert it.said() == ["audio.opened", "audio.lost", "audio.recovered"]
+
+    run_jumping(story())

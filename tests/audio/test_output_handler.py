@@ -239,3 +239,10 @@ def test_a_call_is_late_by_the_speakers_own_block_and_buffer(latency_ms: float |
     clock.now_s += 0.013  # a buffer of 10 ms and half a block are 12.5
     backend.pull("Box")
     assert handler.get_metrics()["late_calls"] == late
+
+
+def test_a_device_is_asked_to_hold_as_many_times_as_usual_as_was_said_before() -> None:
+    handler, backend, _mixer = opened(AudioConfig())
+    handler.latency_times = 2
+    handler.open()
+    assert [spec.latency_s for spec in backend.opened] == pytest.approx([0.02, 0.04])

@@ -49,6 +49,11 @@ def test_a_speaker_that_runs_dry_again_and_again_is_given_a_buffer_that_is_enoug
                 return [line["output"]["xruns"] for line in kitchen.events("metrics", since=mark)][-CALM_LINES:]
 
             until(lambda: len(counted()) == CALM_LINES and len(set(counted())) == 1, PATIENCE_S, kitchen.story)
+        enough_ms = kitchen.events("audio.opened", leg="output")[-1]["latency_ms"]
+        mark = kitchen.mark()
+        kitchen.write_config({**config, "room": f"{config['room']}-next"})
+        again = kitchen.wait_event("audio.opened", START_S, since=mark, leg="output")
+        assert again["latency_ms"] == enough_ms, "the next session begins with it"
         assert not kitchen.events("audio.lost")
         assert not kitchen.events("state.changed", to="degraded")
 
