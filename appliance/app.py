@@ -314,7 +314,7 @@ class Sessions:
     @property
     def device_stuck_s(self) -> float:
         """How long a call that opens or closes a sound device has not returned; 0: none runs."""
-        return self._worker.stuck_s
+        return max(self._worker.stuck_s, self._backend.stuck_s)  # a close that hangs is left behind by its caller
 
     def forget(self) -> None:
         """The settings changed: the next session asks for its right anew."""

@@ -12,6 +12,7 @@ import ctypes
 import errno
 import os
 import threading
+import time
 from typing import Any, Final, cast
 
 import numpy as np
@@ -22,6 +23,7 @@ from appliance.audio.cards import CardDevice, Plugging, card_devices
 from appliance.audio.chatter import quiet
 from appliance.audio.devices import card_address
 from appliance.audio.level import set_level
+from appliance.audio.worker import longest_s
 from appliance.errors import AudioError, DeviceBusy, DeviceLost, DeviceMissing, FormatUnsupported
 from appliance.ports import AudioStream, Block, CaptureCallback, DeviceInfo, Direction, PlaybackCallback, StreamSpec
 
@@ -50,9 +52,9 @@ class _AlsaStreamInfo(ctypes.Structure):
     )
 
 
-_CLOSING: Final[list[PortAudioStream]] = []
-"""Streams that are being closed. One whose driver hangs stays here: it may still call back, so what it calls must
-not be freed."""
+_CLOSING: Final[dict[PortAudioStream, float]] = {}
+"""Streams that are being closed, and since when (monotonic seconds). One whose driver hangs stays here: it may still
+call back, so what it calls must not be freed."""
 
 
 class PortAudioBackend:
@@ -64,6 +66,11 @@ class PortAudioBackend:
         self._ffi: Any = None
         self._asound = alsa.library()
         self._cards = alsa.Cards(self._asound)
+
+    @property
+    def stuck_s(self) -> float:
+        """How long the driver of a stream that was closed has not let go of it; 0: none is held. Any thread."""
+        return longest_s(_CLOSING.values())
 
     def devices(self) -> list[DeviceInfo]:
         """Cards and named PCMs that are there right now, by the ALSA configuration as it is written now."""
@@ -264,9 +271,9 @@ class PortAudioStream:
         def end() -> None:
             self._library.Pa_AbortStream(stream)
             self._library.Pa_CloseStream(stream)
-            _CLOSING.remove(self)
+            del _CLOSING[self]
 
-        _CLOSING.append(self)
+        _CLOSING[self] = time.monotonic()
         thread = threading.Thread(target=end, name="audio-close", daemon=True)
         with quiet():
             thread.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from typing import Final, TypeVar
 
@@ -33,8 +33,7 @@ class DeviceWorker:
     @property
     def stuck_s(self) -> float:
         """How long the call that has been running longest has been at it; 0: none runs. Any thread."""
-        begun = list(self._running.values())
-        return time.monotonic() - min(begun) if begun else 0.0
+        return longest_s(self._running.values())
 
     def submit(self, call: Callable[[], T]) -> asyncio.Future[T]:
         """Run `call` after those submitted before, or beside one of them that hangs; awaitable on the loop thread.
@@ -58,6 +57,12 @@ class DeviceWorker:
         finally:
             del self._running[ours]
             ours.over.set()
+
+
+def longest_s(beginnings: Collection[float]) -> float:
+    """How long ago the earliest of these was (monotonic seconds), which other threads may change; 0: there is none."""
+    begun = list(beginnings)
+    return time.monotonic() - min(begun) if begun else 0.0
 
 
 class _Turn:

@@ -8,7 +8,9 @@ import threading
 
 import pytest
 
-from appliance.audio.portaudio import PortAudioBackend
+from appliance.app import Sessions
+from appliance.audio.portaudio import CLOSE_S, PortAudioBackend
+from appliance.clock import SystemClock
 from appliance.errors import DeviceMissing
 from appliance.ports import Block, StreamSpec
 from appliance.realtime import PRIORITY
@@ -37,6 +39,27 @@ class Stalled:
     @property
     def policy(self) -> int:
         return os.sched_getscheduler(self.thread_id)
+
+
+@pytest.mark.device
+def test_a_close_that_its_driver_does_not_answer_is_left_behind_and_told(sound: VirtualSound) -> None:
+    inside, answers = threading.Event(), threading.Event()
+
+    def stays(_block: Block, _overflowed: bool) -> None:
+        inside.set()
+        answers.wait(SOON_S)
+
+    backend = PortAudioBackend()
+    stream = backend.open_capture(StreamSpec(sound.station("kitchen").mic_pcm, 48_000, 1, 480, 0.02), stays)
+    try:
+        assert inside.wait(SOON_S)
+        assert backend.stuck_s == 0
+        stream.close()
+        assert backend.stuck_s >= CLOSE_S
+        assert Sessions(clock=SystemClock()).device_stuck_s >= CLOSE_S
+    finally:
+        answers.set()  # else the process could not end
+    until(lambda: backend.stuck_s == 0, SOON_S, "the driver to let go")
 
 
 @pytest.mark.device
