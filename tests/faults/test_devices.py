@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from tests.harness.beside import beside
 from tests.harness.server import LiveKitServer
 from tests.harness.sound import VirtualSound
 from tests.harness.station import Station, station_settings
@@ -58,21 +58,13 @@ def test_a_speaker_that_runs_dry_again_and_again_is_given_a_buffer_that_is_enoug
         assert not kitchen.events("state.changed", to="degraded")
 
 
-@contextlib.contextmanager
-def stalling(station: Station) -> Iterator[None]:
+def stalling(station: Station) -> contextlib.AbstractContextManager[None]:
     """It stands still for a moment, over and over, as on a board that is busy with something else."""
-    over = threading.Event()
 
-    def stall() -> None:
+    def stall(over: threading.Event) -> None:
         while not over.wait(PAUSE_S):
             station.signal(signal.SIGSTOP)
             over.wait(STALL_S)
             station.signal(signal.SIGCONT)
 
-    thread = threading.Thread(target=stall, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return beside(stall)

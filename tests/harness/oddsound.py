@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from appliance.ports import Samples, VoiceSink
+from tests.harness.beside import beside
 from tests.harness.sound import RATE_HZ, SoundStation, VirtualSound
 
 PACTL_S: Final = 10.0
@@ -52,23 +53,15 @@ def _pactl(sound: VirtualSound, *words: str) -> str:
     return done.stdout.strip()
 
 
-@contextlib.contextmanager
-def talking(mixer: VoiceSink, voice: Samples) -> Iterator[None]:
+def talking(mixer: VoiceSink, voice: Samples) -> contextlib.AbstractContextManager[None]:
     """Somebody says that over and over, 10 ms after 10 ms. `voice`: int16 at 48 kHz, whole frames."""
-    over = threading.Event()
     frames = voice.reshape(-1, RATE_HZ // 100)
 
-    def talk() -> None:
+    def talk(over: threading.Event) -> None:
         began, said = time.monotonic(), 0
         while not over.wait(TICK_S):
             while said < (time.monotonic() - began) * 100:
                 mixer.add_audio_data(frames[said % len(frames)], "bob")
                 said += 1
 
-    thread = threading.Thread(target=talk, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return beside(talk)
