@@ -14,6 +14,7 @@ from appliance import __version__, realtime
 from appliance.afresh import HeldSignals, is_replacement, replace_process
 from appliance.app import EX_SOFTWARE, Appliance, end_soon
 from appliance.errors import ConfigError
+from appliance.network.crossing import keep_to_one_thread
 from appliance.network.lookup import ask_often
 from appliance.observe.log import LogPipe, configure
 from appliance.observe.watchdog import Watchdog
@@ -40,6 +41,7 @@ def run(sources: Sources) -> int:
         return EX_CONFIG
     precedence = realtime.claim()
     ask_often()
+    keep_to_one_thread()
     # Not asyncio.run: it cancels every task at its end, and a cancelled native connect that comes in later panics
     # the SDK. What still runs then ends with the process.
     loop = asyncio.new_event_loop()

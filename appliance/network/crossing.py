@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import ctypes
 import itertools
+import os
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -43,6 +44,15 @@ def find() -> Crossing | None:
     except (ImportError, AttributeError) as err:
         _unknown(err)
         return None
+
+
+def keep_to_one_thread() -> None:
+    """Have the SDK's asynchronous part (Tokio) run on one thread, not one for each processor. Before it is first used.
+
+    What comes on those threads calls Python, which lets one in at a time: several only wake and await each other. The
+    SDK does the same by itself where there is one processor.
+    """
+    os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
 
 
 def _unknown(err: Exception) -> None:

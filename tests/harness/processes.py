@@ -158,6 +158,15 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
+def thread_names(pid: int) -> list[str]:
+    """What a process's threads are called; one that has not named itself is called as the program."""
+    names = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            names.append((thread / "comm").read_text().strip())
+    return names
+
+
 def _state(proc: Path) -> str:
     """The kernel's letter for what it does; empty when it is gone."""
     try:

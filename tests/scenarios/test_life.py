@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.harness.processes import thread_names
 from tests.harness.server import LiveKitServer
 from tests.harness.signals import VOICES_HZ, level_dbfs
 from tests.harness.sound import VirtualSound
 from tests.harness.station import Station, station_settings
+from tests.harness.wait import until
 from tests.scenarios.conftest import JOIN_S, Call, hears, silent, steady
 
 pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.device]
@@ -49,6 +51,16 @@ def test_sound_flows_within_three_seconds_of_the_start(call: Call) -> None:
         took_s.append(time.monotonic() - started_s)
         station.stop()
     assert min(took_s) <= 3.0, took_s
+
+
+def test_the_sdk_calls_python_on_one_thread_however_many_processors_there_are(call: Call) -> None:
+    station = call.station("kitchen")
+    station.wait_event("participant.joined", 10.0, identity=call.peer("bob").identity)
+
+    def workers() -> int:
+        return thread_names(station.pid).count("tokio-rt-worker")
+
+    until(lambda: workers() == 1, 20.0, "one thread of Tokio's: a helper that it had for the start ends after 10 s")
 
 
 def test_saving_a_volume_changes_it_without_leaving_or_reopening(call: Call) -> None:
