@@ -2,7 +2,8 @@
 
 One line for each kind of trouble and each way, in (network to speaker) and out (microphone to network), and the exit
 code 1 if a bar was missed. The short form of it is among the tests (`tests/audio/test_drift.py`, `test_timed.py`). A
-simulated day takes eight minutes of one idle processor on the way in, twenty on the way out.
+simulated day takes ten to fifteen minutes of one idle processor on the way in, twenty on the way out. The devices'
+blocks are as long as alto asks for, unless `--block-ms` says otherwise.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from typing import Final
 
+from appliance.settings.model import AudioSettings
 from tests.audio.clocks import Call, Conditions, Heard, Said, Talk, ramp
 
 SETTLE_S: Final = 600.0  # until then the clocks may be found out, and what is late again and again may be noticed
@@ -32,7 +34,6 @@ KINDS: Final[Mapping[str, Conditions]] = {
     "ramp": ramp(240, 60, 1200),
     "47.7 kHz": Conditions(device_ppm=lambda _: -6250.0),
     "bunched": Conditions(device_ppm=lambda _: 300.0, bunch=4, callback_jitter_s=0.001),
-    "5 ms": Conditions(block_ms=5, device_ppm=lambda _: 300.0, bunch=4, callback_jitter_s=0.001),
     "44.1 kHz": Conditions(device_hz=44100, device_ppm=lambda _: 200.0),
     "late": Conditions(device_ppm=lambda _: 50.0, late_a_minute=2),
     "rarely late": Conditions(device_ppm=lambda _: 50.0, late_a_minute=0.1),
@@ -45,7 +46,7 @@ KINDS: Final[Mapping[str, Conditions]] = {
     ),
 }
 
-
+USUAL_BLOCK_MS: Final = {"in": AudioSettings().output_block_ms, "out": AudioSettings().block_ms}
 NETWORK_KINDS: Final = ("late", "rarely late")  # a microphone knows nothing of these
 
 
@@ -94,21 +95,17 @@ def line(kind: str, heard: Heard, took_s: float) -> str:
     )
 
 
-def come_in(kind: str, *, hours: float, seed: int) -> tuple[Heard, list[str]]:
+def come_in(
+    conditions: Conditions, *, hours: float, seed: int, progress: Callable[[Heard], None]
+) -> tuple[Heard, list[str]]:
     """The way in; tells how it goes each simulated hour."""
-    began_s = time.monotonic()
-
-    def progress(heard: Heard) -> None:
-        print(line(kind, heard, time.monotonic() - began_s), file=sys.stderr, flush=True)
-
-    call = Call(KINDS[kind], seed=seed)
-    heard = call.run(3600 * hours, settle_s=SETTLE_S, every_s=60, each_hour=progress)
+    heard = Call(conditions, seed=seed).run(3600 * hours, settle_s=SETTLE_S, every_s=60, each_hour=progress)
     return heard, missed(heard)
 
 
-def go_out(kind: str, *, hours: float, seed: int) -> tuple[Said, list[str]]:
+def go_out(conditions: Conditions, *, hours: float, seed: int) -> tuple[Said, list[str]]:
     """The way out."""
-    said = Talk(KINDS[kind], seed=seed).run(3600 * hours, settle_s=SETTLE_S, every_s=60)
+    said = Talk(conditions, seed=seed).run(3600 * hours, settle_s=SETTLE_S, every_s=60)
     return said, missed_out(said)
 
 
@@ -118,6 +115,7 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--way", choices=("in", "out", "both"), default="both")
+    parser.add_argument("--block-ms", type=float, help="of the devices; default: alto's own, see alto.yaml")
     parser.add_argument("--json", action="store_true", help="one object a line instead of words")
     parser.add_argument("kinds", nargs="*", choices=[*KINDS, []], help="default: all of them")
     arguments = parser.parse_args()
@@ -127,7 +125,15 @@ def main() -> int:
             if arguments.way not in (way, "both") or (way == "out" and kind in NETWORK_KINDS):
                 continue
             began_s = time.monotonic()
-            found, bars = (come_in if way == "in" else go_out)(kind, hours=arguments.hours, seed=arguments.seed)
+
+            def progress(heard: Heard, kind: str = kind, began_s: float = began_s) -> None:
+                print(line(kind, heard, time.monotonic() - began_s), file=sys.stderr, flush=True)
+
+            conditions = replace(KINDS[kind], block_ms=arguments.block_ms or USUAL_BLOCK_MS[way])
+            if way == "in":
+                found, bars = come_in(conditions, hours=arguments.hours, seed=arguments.seed, progress=progress)
+            else:
+                found, bars = go_out(conditions, hours=arguments.hours, seed=arguments.seed)
             took_s = time.monotonic() - began_s
             said = {"kind": kind, "way": way, **asdict(found), "wait_ms": [], "missed": bars}
             words = line(kind, found, took_s) if isinstance(found, Heard) else line_out(kind, found, took_s)
