@@ -61,7 +61,7 @@ class PlaybackConverter:
         device_hz: int,
         rate_hz: int,
         block_frames: int,
-        pull: Callable[[Samples], None],
+        pull: Callable[[F32], None],
         speed: Callable[[], float] = lambda: 1.0,
     ) -> None:
         """`speed`: samples to pull for each one at the device's nominal rate, beside the ratio of the rates."""
@@ -83,13 +83,12 @@ class PlaybackConverter:
 class OtherRate:
     """Plays for a device that runs at another rate than ours."""
 
-    def __init__(self, device_hz: int, rate_hz: int, block_frames: int, pull: Callable[[Samples], None]) -> None:
+    def __init__(self, device_hz: int, rate_hz: int, block_frames: int, pull: Callable[[F32], None]) -> None:
         self._engine = soxr.ResampleStream(rate_hz * SPEED_MAX, device_hz, 1, dtype="float32", vr=True)
         self._ratio: Final = rate_hz / device_hz
         self._pull = pull
         self._pace = 0.0
-        self._ours = Scratch(np.int16, block_frames)
-        self._scaled = Scratch(np.float32, block_frames)
+        self._ours = Scratch(np.float32, block_frames)
         self._theirs = Scratch(np.int16, block_frames)
         self._ready = FrameRing(device_hz)  # never more than a block and what rounding left over
         self._set_pace(1.0)
@@ -104,9 +103,7 @@ class OtherRate:
                 break
             ours = self._ours.get(math.ceil((missing + _SPARE) * self._ratio * speed))
             self._pull(ours)
-            scaled = self._scaled.get(ours.size)
-            np.copyto(scaled, ours)
-            theirs = self._engine.resample_chunk(scaled)
+            theirs = self._engine.resample_chunk(ours)
             self._ready.write(store_int16(theirs, self._theirs.get(theirs.size)))
         out[self._ready.read(out) :] = 0
 

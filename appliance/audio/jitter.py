@@ -30,8 +30,6 @@ class Bench:
         self.fade: Final = round(FADE_S * rate_hz)
         self.ramp: Final = GainRamp(self.piece)
         self.sound: Final = np.zeros(self.piece, np.float32)
-        self.sum: Final = np.zeros(self.piece, np.float32)
-        self.pcm: Final = Scratch(np.int16, 3 * self.frame)
         self.before: Final = Scratch(np.float32, self.fade)
         self.among: Final = Scratch(np.float32, 3 * self.frame)
 
@@ -155,10 +153,8 @@ class JitterBuffer:
             self._copy(out)
 
     def _copy(self, out: F32) -> None:
-        pcm = self._bench.pcm.get(out.size)
-        if not self._ring.take(pcm):
-            pcm.fill(0)
-        np.copyto(out, pcm)
+        if not self._ring.take(out):
+            out.fill(0)
 
     def _drop(self, out: F32, over: int) -> None:
         self.dropped += over
@@ -246,8 +242,7 @@ class JitterBuffer:
             out[there : there + mirrored] = out[there : there + mirrored][::-1].copy()
 
     def _peek(self, out: F32, offset: int) -> bool:
-        pcm = self._bench.pcm.get(out.size)
-        if not self._ring.peek(pcm, offset):
-            return False
-        np.copyto(out, pcm)
-        return True
+        if self._ring.peek(out, offset):
+            return True
+        out.fill(0)
+        return False

@@ -11,7 +11,7 @@ import numpy as np
 from appliance.audio.drift import RateControl
 from appliance.audio.jitter import Bench
 from appliance.audio.limiter import Limiter
-from appliance.audio.pcm import F32, checked_volume, store_int16, to_int16
+from appliance.audio.pcm import F32, Scratch, checked_volume, store_int16, to_int16
 from appliance.audio.ring import FrameRing
 from appliance.audio.voice import Voice
 from appliance.clock import SystemClock
@@ -58,6 +58,7 @@ class AudioMixer:
         self._clock = clock or SystemClock()
         self._bench = Bench(sample_rate)
         self._rate = RateControl(sample_rate)
+        self._pcm = Scratch(np.int16, self._bench.piece)
         self._limiter = Limiter(sample_rate, self._bench.ramp)
         self._duck = 1.0
         self._master = checked_volume(volume)
@@ -171,21 +172,21 @@ class AudioMixer:
 
     def get_audio_data(self, num_samples: int) -> Samples:
         """Mix one block. Returns int16, shape (num_samples,); silence where there is nothing. Never raises."""
-        out = np.zeros(max(0, num_samples), np.int16)
-        self.mix_into(out)
-        return out
+        mixed = np.zeros(max(0, num_samples), np.float32)
+        self.mix_into(mixed)
+        return store_int16(mixed, np.empty(mixed.size, np.int16))
 
-    def mix_into(self, out: Samples) -> None:
-        """`get_audio_data` into `out`, shape (n,). Allocates nothing that stays. Audio thread. Never raises."""
+    def mix_into(self, out: F32) -> None:
+        """Mix one block into `out`, shape (n,), scaled and not clipped yet. Allocates nothing that stays. Audio thread.
+        Never raises."""
         try:
             self._mix(out)
-            for tap in self._taps:
-                tap.write(out)
+            self._tell_taps(out)
         except Exception:  # a fault here must be a number and silence, not the end of the stream
             self.errors += 1
             out.fill(0)
 
-    def _mix(self, out: Samples) -> None:
+    def _mix(self, out: F32) -> None:
         voices = self._voices
         self._bench.now_s = self._clock.monotonic()
         if self._restart:
@@ -201,8 +202,7 @@ class AudioMixer:
         if self._rate.played(out.size, self._bench.now_s):
             self._rate.control(_mean_excess_s(voices))
 
-    def _mix_piece(self, voices: tuple[Voice, ...], out: Samples, block: int, rest: int) -> None:
-        total = self._bench.sum[: out.size]
+    def _mix_piece(self, voices: tuple[Voice, ...], total: F32, block: int, rest: int) -> None:
         total.fill(0)
         sounding = 0
         for voice in voices:
@@ -210,7 +210,6 @@ class AudioMixer:
                 voice.add_to(total, block, rest)
                 sounding += voice.sounding
         self._scale(total, sounding)
-        store_int16(total, out)
 
     def _scale(self, total: F32, sounding: int) -> None:
         """Divide by those who sound, apply the master volume, limit a sum; by no step that anyone hears."""
@@ -234,6 +233,12 @@ class AudioMixer:
         self.underruns += begun
 
     # ---- taps and numbers
+
+    def _tell_taps(self, mixed: F32) -> None:
+        if self._taps:
+            pcm = store_int16(mixed, self._pcm.get(mixed.size))
+            for tap in self._taps:
+                tap.write(pcm)
 
     def add_tap(self, ring: FrameRing) -> None:
         """Have every mixed block written to `ring` too. It takes nothing from the speaker."""

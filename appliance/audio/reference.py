@@ -140,6 +140,6 @@ class Reference:
         self.lead_s = max(LEAD_MIN_S, lead_s)
         self._missed, self._shortened_s = 0.0, now_s
 
-    def _pull(self, samples: Samples) -> None:
+    def _pull(self, samples: F32) -> None:
         if not self._ring.take(samples):
             samples.fill(0)

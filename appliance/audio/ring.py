@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from appliance.audio.pcm import F32
 from appliance.ports import Samples
 
 _SLACK: Final = 2  # capacity over bound: a whole further bound may be written while the reader copies the oldest
@@ -93,8 +94,9 @@ class FrameRing:
             self.clear()
         self._wakeup = wakeup
 
-    def take(self, out: Samples) -> bool:
-        """Copy the oldest `out.size` samples into `out`; False, and nothing taken, when there are fewer."""
+    def take(self, out: Samples | F32) -> bool:
+        """Copy the oldest `out.size` samples into `out` (float32: scaled); False, and nothing taken, when there are
+        fewer."""
         for _ in range(_ATTEMPTS):
             self._catch_up()
             if self._written - self._read < out.size:
@@ -109,7 +111,7 @@ class FrameRing:
         size = min(self.fill, out.size)
         return size if size and self.take(out[:size]) else 0
 
-    def peek(self, out: Samples, offset: int = 0) -> bool:
+    def peek(self, out: Samples | F32, offset: int = 0) -> bool:
         """Copy from `offset` samples after the reading position without taking; False when they are not there.
 
         A negative offset looks at what was read before, for as long as it is not overwritten.
@@ -131,7 +133,7 @@ class FrameRing:
             self.dropped += over
             self._read += over
 
-    def _copy(self, start: int, out: Samples) -> bool:
+    def _copy(self, start: int, out: Samples | F32) -> bool:
         """Copy and say whether the writer left that memory alone meanwhile."""
         begin = start % self._capacity
         first = min(out.size, self._capacity - begin)

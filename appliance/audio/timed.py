@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from appliance.audio.drift import WINDOW_S, Envelope, RateControl
+from appliance.audio.pcm import F32
 from appliance.audio.ring import FrameRing
 from appliance.audio.varispeed import Varispeed
 from appliance.ports import Samples
@@ -97,7 +98,7 @@ class TimedFrames:
             self._control.control(None if self._unsettled > 0 else handed_s - self._due_s)
         self._due_s += size / self._rate_hz
 
-    def _pull(self, samples: Samples) -> None:
+    def _pull(self, samples: F32) -> None:
         silent = min(self._spare, samples.size)
         self._spare -= silent
         samples[:silent] = 0

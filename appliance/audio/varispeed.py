@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from appliance.audio.pcm import F32, Scratch, store_int16
+from appliance.audio.pcm import F32, store_int16
 from appliance.ports import Samples
 
 POINTS: Final = 32  # of the sinc; half of them is the delay
@@ -43,8 +43,8 @@ def _polynomials() -> F32:
 class Varispeed:
     """One audio thread's. Steady state allocates nothing."""
 
-    def __init__(self, pull: Callable[[Samples], None]) -> None:
-        """`pull` fills an array with the next mono samples."""
+    def __init__(self, pull: Callable[[F32], None]) -> None:
+        """`pull` fills an array with the next mono samples, scaled."""
         self._pull = pull
         self._polynomials = _polynomials()
         room = math.ceil(PIECE * SPEED_MAX) + POINTS + 1
@@ -63,7 +63,6 @@ class Varispeed:
         self._floors = np.empty(PIECE, np.float64)
         self._whole = np.empty(PIECE, np.intp)
         self._part = np.empty(PIECE, np.float32)
-        self._pcm = Scratch(np.int16, room)
         self._sound = np.empty(PIECE, np.float32)
         self._interpolate(self._sound, 1.0, PIECE)  # BLAS makes its memory at its first product: not on an audio thread
 
@@ -95,9 +94,7 @@ class Varispeed:
 
     def _fetch(self, missing: int) -> None:
         if missing > 0:
-            pcm = self._pcm.get(missing)
-            self._pull(pcm)
-            np.copyto(self._ahead[self._have : self._have + missing], pcm)
+            self._pull(self._ahead[self._have : self._have + missing])
             self._have += missing
 
     def _interpolate(self, sound: F32, speed: float, rows: int) -> None:

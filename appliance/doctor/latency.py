@@ -17,7 +17,7 @@ import numpy as np
 from appliance.audio.config import AudioConfig
 from appliance.audio.convert import CaptureConverter, PlaybackConverter
 from appliance.audio.opening import open_first
-from appliance.audio.pcm import FULL_SCALE, dbfs
+from appliance.audio.pcm import F32, FULL_SCALE, dbfs
 from appliance.doctor import marks
 from appliance.doctor.checks import ECHO, ECHO_FIX
 from appliance.doctor.marks import Loop
@@ -108,7 +108,7 @@ class _Speaker:
         self.timeline.note(self._clock.monotonic(), self.at)
         self._converter.fill(out)
 
-    def _pull(self, out: Samples) -> None:
+    def _pull(self, out: F32) -> None:
         piece = self._sound[self.at : self.at + out.size]
         out[: piece.size] = piece
         out[piece.size :] = 0

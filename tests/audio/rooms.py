@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.audio.drift import Envelope
+from appliance.audio.pcm import F32
 from appliance.audio.processing import ProcessedFrames, Treatment
 from appliance.audio.reference import Reference
 from appliance.audio.ring import FrameRing
@@ -152,7 +153,7 @@ class Intercom:
         """What leaves the speaker, by the microphone's clock, from its first sample on."""
         pcm, at = np.clip(np.round(far), -32768, 32767).astype(np.int16), 0
 
-        def pull(out: Samples) -> None:
+        def pull(out: F32) -> None:
             nonlocal at
             piece = pcm[at : at + out.size]
             out[: piece.size], out[piece.size :] = piece, 0

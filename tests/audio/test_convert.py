@@ -21,7 +21,7 @@ class Pulled:
         self.total = 0
         self.pulls = 0
 
-    def __call__(self, out: Samples) -> None:
+    def __call__(self, out: F32) -> None:
         out[:] = self.sound[self.total : self.total + out.size]
         self.total += out.size
         self.pulls += 1

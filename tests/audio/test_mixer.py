@@ -70,7 +70,7 @@ def test_the_description_s_own_example_comes_out_to_the_last_sample(size: int) -
 def test_a_voice_whose_delay_had_to_grow_rides_over_what_made_it_stall() -> None:
     """Every five seconds the sender is 40 ms late: at first some is played twice, soon it need not be."""
     mixer = AudioMixer(clock=(clock := HandClock()))
-    out = np.zeros(FRAME, np.int16)
+    out = np.zeros(FRAME, np.float32)
     stretched = []
     for _ in range(8):
         for frame in range(500):
@@ -418,7 +418,7 @@ def test_a_reader_that_heeds_no_speed_is_served_by_cutting_and_playing_again(ppm
     """Two minutes in which frames come a little too often or too seldom, and the same is read in each 10 ms."""
     mixer = AudioMixer(clock=(clock := HandClock()))
     wave = tone(300, 1.0)
-    out = np.zeros(FRAME, np.int16)
+    out = np.zeros(FRAME, np.float32)
     sent = 0
     highest_ms = 0.0
     blocks = 12_000
@@ -549,7 +549,7 @@ def test_many_threads_write_and_change_while_one_reads() -> None:
     threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
     for thread in threads:
         thread.start()
-    out = np.zeros(FRAME, np.int16)
+    out = np.zeros(FRAME, np.float32)
     for _ in range(1500):
         mixer.mix_into(out)
     stop.set()
@@ -562,7 +562,7 @@ def test_many_threads_write_and_change_while_one_reads() -> None:
 def test_mixing_sixteen_voices_allocates_nothing_that_stays() -> None:
     mixer = AudioMixer(clock=HandClock())
     streams = {f"s{i}": noise(i, FRAME) for i in range(16)}
-    out = np.zeros(FRAME, np.int16)
+    out = np.zeros(FRAME, np.float32)
 
     def turn(times: int) -> None:
         for _ in range(times):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from appliance.audio.pcm import F32
 from appliance.audio.varispeed import POINTS, SPEED_MAX, Varispeed
 from appliance.ports import Samples
 from tests.audio.memory import memory
@@ -18,7 +19,7 @@ class Endless:
         self.sound = sound
         self.taken = 0
 
-    def __call__(self, out: Samples) -> None:
+    def __call__(self, out: F32) -> None:
         out[:] = np.take(self.sound, np.arange(self.taken, self.taken + out.size), mode="wrap")
         self.taken += out.size
 
