@@ -204,22 +204,24 @@ class LiveKitRoom:
     async def disconnect(self) -> None:
         """Leave and free everything; see the port."""
         self._listener = None
+        goodbye_in_s = self._sender.said_in_s if self._is_open else 0.0
         self._ended = True
         self._stop_helpers()
         if self._leaving is None:
-            self._leaving = asyncio.get_running_loop().create_task(self._leave(), name="room-leave")
+            self._leaving = asyncio.get_running_loop().create_task(self._leave(goodbye_in_s), name="room-leave")
         await asyncio.wait({self._leaving}, timeout=LEAVE_TIMEOUT_S + CLOSE_TIMEOUT_S)
 
     def _stop_helpers(self) -> None:
         self._renewals.stop()
         self._seats.stop()
 
-    async def _leave(self) -> None:
+    async def _leave(self, goodbye_in_s: float) -> None:
         self._stop_mending()
         if self._mending is not None:
             await asyncio.wait({self._mending})
         await asyncio.gather(*(voice.aclose() for voice in list(self._voices.values())))
         self._voices.clear()
+        await asyncio.sleep(goodbye_in_s)
         if not await natives.leave(self._room.disconnect(), deadline_s=LEAVE_TIMEOUT_S):
             log.debug("room.leave_late")
         await self._sender.aclose()

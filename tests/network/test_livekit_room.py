@@ -12,7 +12,7 @@ from livekit import rtc
 from appliance.errors import ServerClosed, Stalled
 from appliance.network.knock import knock
 from appliance.network.livekit_room import LiveKitRoom
-from appliance.network.sender import SEND_TIMEOUT_S
+from appliance.network.sender import SAID_S, SEND_TIMEOUT_S
 from tests.contracts.rooms import Listener
 from tests.harness.aio import run
 from tests.harness.server import LiveKitServer
@@ -44,6 +44,24 @@ def test_a_session_that_ends_without_a_reason_is_told_to_be_over(livekit_server:
         await until_async(lambda: listener.closed_by, 3.0, "the end of the session")
         assert isinstance(listener.closed_by, ServerClosed)
         await room.disconnect()
+
+    run(story())
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_goodbye_waits_until_the_server_has_said_all_of_a_new_track(livekit_server: LiveKitServer) -> None:
+    """It would not hear it now and then, and show us to the others for 21 s."""
+
+    async def story() -> None:
+        loop, room = asyncio.get_running_loop(), LiveKitRoom(sample_rate=48_000)
+        await room.connect(livekit_server.url, livekit_server.token("kitchen", "goodbye"), Listener(), deadline_s=5)
+        assert room._sender.said_in_s == 0.0, "nothing was published"
+        began_s = loop.time()
+        await room.publish_microphone(rate_hz=48_000)
+        await room.disconnect()
+        assert loop.time() - began_s >= SAID_S
+        assert room._sender.said_in_s == 0.0
 
     run(story())
 
