@@ -13,7 +13,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Final
 
@@ -95,17 +95,22 @@ def line(kind: str, heard: Heard, took_s: float) -> str:
     )
 
 
-def come_in(
-    conditions: Conditions, *, hours: float, seed: int, progress: Callable[[Heard], None]
-) -> tuple[Heard, list[str]]:
+def come_in(kind: str, *, block_ms: float, hours: float, seed: int) -> tuple[Heard, list[str]]:
     """The way in; tells how it goes each simulated hour."""
-    heard = Call(conditions, seed=seed).run(3600 * hours, settle_s=SETTLE_S, every_s=60, each_hour=progress)
+    began_s = time.monotonic()
+
+    def progress(heard: Heard) -> None:
+        print(line(kind, heard, time.monotonic() - began_s), file=sys.stderr, flush=True)
+
+    call = Call(replace(KINDS[kind], block_ms=block_ms), seed=seed)
+    heard = call.run(3600 * hours, settle_s=SETTLE_S, every_s=60, each_hour=progress)
     return heard, missed(heard)
 
 
-def go_out(conditions: Conditions, *, hours: float, seed: int) -> tuple[Said, list[str]]:
+def go_out(kind: str, *, block_ms: float, hours: float, seed: int) -> tuple[Said, list[str]]:
     """The way out."""
-    said = Talk(conditions, seed=seed).run(3600 * hours, settle_s=SETTLE_S, every_s=60)
+    talk = Talk(replace(KINDS[kind], block_ms=block_ms), seed=seed)
+    said = talk.run(3600 * hours, settle_s=SETTLE_S, every_s=60)
     return said, missed_out(said)
 
 
@@ -125,15 +130,9 @@ def main() -> int:
             if arguments.way not in (way, "both") or (way == "out" and kind in NETWORK_KINDS):
                 continue
             began_s = time.monotonic()
-
-            def progress(heard: Heard, kind: str = kind, began_s: float = began_s) -> None:
-                print(line(kind, heard, time.monotonic() - began_s), file=sys.stderr, flush=True)
-
-            conditions = replace(KINDS[kind], block_ms=arguments.block_ms or USUAL_BLOCK_MS[way])
-            if way == "in":
-                found, bars = come_in(conditions, hours=arguments.hours, seed=arguments.seed, progress=progress)
-            else:
-                found, bars = go_out(conditions, hours=arguments.hours, seed=arguments.seed)
+            go = come_in if way == "in" else go_out
+            block_ms = arguments.block_ms or USUAL_BLOCK_MS[way]
+            found, bars = go(kind, block_ms=block_ms, hours=arguments.hours, seed=arguments.seed)
             took_s = time.monotonic() - began_s
             said = {"kind": kind, "way": way, **asdict(found), "wait_ms": [], "missed": bars}
             words = line(kind, found, took_s) if isinstance(found, Heard) else line_out(kind, found, took_s)
