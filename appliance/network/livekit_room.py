@@ -209,7 +209,7 @@ class LiveKitRoom:
         self._stop_helpers()
         if self._leaving is None:
             self._leaving = asyncio.get_running_loop().create_task(self._leave(goodbye_in_s), name="room-leave")
-        await asyncio.wait({self._leaving}, timeout=LEAVE_TIMEOUT_S + CLOSE_TIMEOUT_S)
+        await asyncio.wait({self._leaving}, timeout=CLOSE_TIMEOUT_S + goodbye_in_s + LEAVE_TIMEOUT_S)
 
     def _stop_helpers(self) -> None:
         self._renewals.stop()

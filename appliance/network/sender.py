@@ -61,7 +61,6 @@ class Sender:
         if self._crossing is not None:
             self._microphone = self._crossing.microphone(self._source, self._frame_samples)
         await self._publish()
-        self._published_s = asyncio.get_running_loop().time()
 
     def _may_publish(self) -> None:
         may = self._room.local_participant.permissions
@@ -82,6 +81,7 @@ class Sender:
             raise NetworkError(f"the microphone could not be published within {PUBLISH_TIMEOUT_S:g} s") from None
         except rtc.participant.PublishTrackError as err:
             raise NetworkError(f"the microphone could not be published: {explain.scrub(err.message)}") from None
+        self._published_s = asyncio.get_running_loop().time()
 
     async def send(self, frame: Samples) -> None:
         """One frame of 10 ms, shape (samples,) int16, to the encoder. Raises ValueError for another size, Stalled."""
